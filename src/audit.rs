@@ -35,12 +35,14 @@ use crate::sealing;
 use crate::settings::Settings;
 pub(crate) use certificate::certify;
 use export::Export;
+pub(crate) use export::is_broken_pipe;
+pub(crate) use file::PartFile;
 use format::ExportFormat;
 pub(crate) use key::KeyCommand;
 use mirror::MirrorArguments;
 use prove::Prove;
 use reads::ReadsCommand;
-use recorder::Recorder;
+pub(crate) use recorder::{ReadRange, Recorder};
 use tlog_proof::ProofTrust;
 use watch::WatchArguments;
 

@@ -14,8 +14,10 @@ use crate::audit::AuditCommand;
 use crate::claims::ClaimsCommand;
 use crate::dotenv::{self, DotenvEntry};
 use crate::erase::EraseArguments;
+use crate::export::ExportArguments;
 use crate::health::CheckedRole;
 use crate::hold::{HoldArguments, ReleaseArguments};
+use crate::import::ImportArguments;
 use crate::keys::KeysCommand;
 use crate::log::LogCommand;
 use crate::mail::MailCommand;
@@ -80,7 +82,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check whether the servers, files and settings are fit for production: exit code 1 if not
+    /// Check that the service is fit for production: exit code 1 if not
     Check {
         #[command(flatten)]
         format: OutputFormat,
@@ -126,6 +128,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: WitnessCommand,
     },
+    /// Register the patients of another service
+    Import(Box<ImportArguments>),
+    /// Write the active patients in a format of other systems
+    Export(ExportArguments),
     /// Print the OpenAPI 3.1 description of the API
     Openapi,
     /// Show, retry, preview and test mail
@@ -286,7 +292,7 @@ fn passwords_in_flags(matches: &ArgMatches) -> Vec<String> {
     .collect()
 }
 
-fn has_password(url: &str) -> bool {
+pub(crate) fn has_password(url: &str) -> bool {
     url.split_once("://")
         .and_then(|(_, rest)| rest.rsplit_once('@'))
         .and_then(|(user, _)| user.split_once(':'))

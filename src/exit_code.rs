@@ -56,6 +56,11 @@ impl From<&Alarm> for Alarmed {
     }
 }
 
+/// This number of rows was not imported, because they do not fit the rules.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("rows were not imported, because they do not fit the rules: {0}")]
+pub(crate) struct NotImported(pub(crate) u64);
+
 /// Returns the exit code of a command that ended with this error.
 pub(crate) fn of(error: &anyhow::Error) -> u8 {
     if error.is::<NoAnswer>() {
@@ -64,6 +69,8 @@ pub(crate) fn of(error: &anyhow::Error) -> u8 {
         3
     } else if error.is::<LeftInClear>() {
         4
+    } else if error.is::<NotImported>() {
+        5
     } else {
         match error.downcast_ref() {
             Some(Alarmed::Fork) => 5,

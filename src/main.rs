@@ -11,9 +11,12 @@ mod database;
 mod dotenv;
 mod erase;
 mod exit_code;
+mod export;
+mod fhir;
 mod health;
 mod hold;
 mod http;
+mod import;
 mod keys;
 mod keys_database;
 mod log;
@@ -83,6 +86,8 @@ fn run(command: Command, settings: &Settings) -> anyhow::Result<()> {
             Command::Log { command } => log::run(settings, command).await,
             Command::Keys { command } => keys::run(settings, command).await,
             Command::Witness { command } => witness::run(settings, command).await,
+            Command::Export(arguments) => export::run(settings, arguments).await,
+            Command::Import(arguments) => import::run(settings, *arguments).await,
             Command::Openapi => openapi::print(),
             Command::Mail { command } => mail::run(settings, command).await,
             Command::Settings { json } => settings::print(json),

@@ -25,10 +25,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::LegacyIds;
 use api::read_log::ReadRecording;
 use api::retention::{Retention, RetentionPeriod};
 use clap::{Args, ValueEnum};
-use domain::{EmailUniqueness, UrlSchemes};
+use domain::{EmailUniqueness, ImportSource, UrlSchemes};
 
 pub(crate) use describe::{arguments, print, variables};
 pub(crate) use issuer::IssuerSettings;
@@ -146,6 +147,16 @@ pub(crate) struct Settings {
     /// Allowed schemes of document URLs, separated by commas
     #[arg(long, env, global = true, default_value = "http,https", value_parser = document_url_schemes)]
     pub(crate) document_url_schemes: UrlSchemes,
+
+    /// Whether `GET`, `PATCH` and `DELETE` on `/patients/17` also work with the number that an imported
+    /// patient had in the service in `LEGACY_SOURCE`
+    #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
+    legacy_ids: Switch,
+
+    /// Name of the service that imported patients come from, if `patients import --source` or `old_source`
+    /// in a request names no other: 1 to 64 ASCII letters, digits, hyphens, underscores and dots
+    #[arg(long, env, global = true, default_value = "patients")]
+    pub(crate) legacy_source: ImportSource,
 
     /// Address and port of the API
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000", value_parser = http_addr)]
@@ -347,6 +358,14 @@ impl Settings {
     /// Returns the rule for the emails of a new log, if it is set.
     pub(crate) fn email_unique(&self) -> Option<EmailUniqueness> {
         self.email_unique.as_ref().and_then(|set| set.0)
+    }
+
+    /// Returns how requests name imported patients.
+    pub(crate) fn legacy_ids(&self) -> LegacyIds {
+        LegacyIds {
+            in_paths: self.legacy_ids == Switch::On,
+            source: self.legacy_source.clone(),
+        }
     }
 
     /// Returns which erasures are allowed.

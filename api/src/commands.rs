@@ -6,6 +6,7 @@ mod error;
 mod first_registration;
 mod history;
 mod hold;
+mod import;
 mod key;
 mod running;
 
@@ -31,6 +32,7 @@ pub use error::CommandError;
 use error::{Refused, refused, unavailable};
 use first_registration::FirstRegistration;
 use history::{COMMAND_ID, History};
+pub use import::Imported;
 use key::{AmendmentIds, KeyedIds};
 use running::Running;
 
@@ -86,6 +88,17 @@ pub struct Amended {
     pub sequence: u64,
     /// Position of that event.
     pub position: Position,
+}
+
+/// The events of a patient that a command needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Events {
+    /// All events, which are read first.
+    All,
+    /// No events: the id is newly generated.
+    New,
+    /// No events: the patient must not have any. The append checks this.
+    None,
 }
 
 /// Executes commands.
@@ -340,8 +353,8 @@ impl Commands {
         Err(CommandError::Contended)
     }
 
-    /// Executes a command. Returns `None` if the command causes no event. If the claim rules of the log have
-    /// changed, executes the command again by the new rules.
+    /// Executes a command. Returns `None` if the command causes no event. If `fresh` is set, the id is newly
+    /// generated, so no events are read.
     async fn execute(
         &self,
         id: Uuid,
@@ -350,8 +363,22 @@ impl Commands {
         command_id: Option<Uuid>,
         fresh: bool,
     ) -> Result<Option<Appended>, Refused> {
+        let events = if fresh { Events::New } else { Events::All };
+        self.execute_with(id, command, cause, command_id, events).await
+    }
+
+    /// Executes a command. If the claim rules of the log have changed, executes the command again by the new
+    /// rules.
+    async fn execute_with(
+        &self,
+        id: Uuid,
+        command: PatientCommand,
+        cause: &Cause,
+        command_id: Option<Uuid>,
+        events: Events,
+    ) -> Result<Option<Appended>, Refused> {
         for _ in 0..TRIES {
-            let executed = self.execute_once(id, command.clone(), cause, command_id, fresh);
+            let executed = self.execute_once(id, command.clone(), cause, command_id, events);
             match executed.await {
                 Err(Refused::OtherClaims) => self.refresh_claims().await.map_err(Refused::Failed)?,
                 outcome => return outcome,
@@ -366,13 +393,18 @@ impl Commands {
         command: PatientCommand,
         cause: &Cause,
         command_id: Option<Uuid>,
-        fresh: bool,
+        events: Events,
     ) -> Result<Option<Appended>, Refused> {
         let sealing = self.sealing();
         let claims = claims_of(sealing.clone()).map_err(Refused::Failed)?;
         let claims: Arc<dyn ClaimRules> = Arc::new(claims);
+        let (log, appends) = (self.log.clone(), self.appends.clone());
         let repository =
-            EventRepository::new(self.log.clone(), self.appends.clone(), claims, fresh).with_sealing(sealing);
+            EventRepository::new(log, appends, claims, events != Events::All).with_sealing(sealing);
+        let repository = match events {
+            Events::None => repository.of_absent_aggregate(),
+            Events::All | Events::New => repository,
+        };
         let receipt = repository.receipt();
         let store =
             PersistedEventStore::<_, Patient>::new_event_store(repository).with_upcasters(upcasters());

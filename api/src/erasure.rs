@@ -8,7 +8,7 @@ use std::time::Duration;
 use cqrs_es::Aggregate;
 use domain::{
     ErasureReason, ErasureScope, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD, PATIENT_HOLD_RELEASED,
-    Patient, PatientEvent, SEALED_VERSION, is_personal,
+    Patient, PatientEvent, is_personal, is_sealed_version,
 };
 use eventstore::database::{in_list, padded};
 use eventstore::sealing::StoredKey;
@@ -165,7 +165,7 @@ impl StoredEvents {
                     PATIENT_ERASED => stored.is_erased = true,
                     _ => {}
                 }
-                let in_clear = is_personal(&event.event_type) && event.event_version != SEALED_VERSION;
+                let in_clear = is_personal(&event.event_type) && !is_sealed_version(&event.event_version);
                 stored.in_clear.extend(in_clear.then_some(event.position));
             }
             after = page.reaches;

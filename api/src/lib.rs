@@ -39,6 +39,7 @@ mod headers;
 pub mod history;
 pub mod hold;
 mod ids;
+mod legacy;
 mod openapi;
 mod parameters;
 mod paths;
@@ -51,6 +52,7 @@ mod server;
 mod state;
 
 pub use feed::FeedEvent;
+pub use legacy::LegacyIds;
 pub use personal::PatientData;
 pub use routes::{openapi, router};
 pub use server::serve;

@@ -20,6 +20,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::response::Response;
+use domain::OldId;
 use projector::reads::ReadError;
 use serde_json::json;
 use utoipa::openapi::OpenApi;
@@ -33,6 +34,7 @@ use web::server::Front;
 use web::{RequestError, RequestId, RequestTrace, RouteKind};
 
 use crate::headers::{REQUEST_HEADERS, RESPONSE_HEADERS};
+use crate::legacy::{self, ShownId};
 use crate::openapi::{Described, Media, TEXTS, fields};
 use crate::paths::{LIVE, READY};
 use crate::problem::ApiError;
@@ -167,6 +169,35 @@ impl<S: Send + Sync> FromRequestParts<S> for PatientId {
             .await
             .map(|Path(id)| Self(id))
             .map_err(|_| ApiError::PatientNotFound)
+    }
+}
+
+/// The patient in a path: an id or, if [`LegacyIds`](crate::LegacyIds) allows it, a number.
+struct PathPatient {
+    id: Uuid,
+    /// The id as the request names the patient.
+    shown: ShownId,
+}
+
+impl FromRequestParts<Api> for PathPatient {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let legacy = &api.options.legacy_ids;
+        if legacy.in_paths
+            && let Ok(Path(text)) = Path::<String>::from_request_parts(parts, api).await
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(number) = text.parse::<u64>()
+        {
+            // Without leading zeros, as a table shows it.
+            let old_id = OldId::parse(&number.to_string()).map_err(|_| ApiError::PatientNotFound)?;
+            return Ok(Self {
+                id: legacy::resolve(api, &legacy.source, &old_id).await?,
+                shown: ShownId::Number(number),
+            });
+        }
+        let PatientId(id) = PatientId::from_request_parts(parts, api).await?;
+        Ok(Self { id, shown: id.into() })
     }
 }
 

@@ -20,6 +20,7 @@ use web_console::Console;
 use crate::commands::Commands;
 use crate::feed::Feed;
 use crate::history::PatientHistory;
+use crate::legacy::LegacyIds;
 use crate::read_log::{ReadLog, ReadLogOptions};
 use crate::retention::Retention;
 
@@ -32,6 +33,8 @@ pub struct ApiOptions {
     pub poll: Duration,
     /// Schemes that the URL of a patient's document may have.
     pub document_url_schemes: UrlSchemes,
+    /// How requests name imported patients.
+    pub legacy_ids: LegacyIds,
     /// Which erasures are allowed.
     pub retention: Retention,
     /// Origin of the published log; `None` if the log is not published.
@@ -50,6 +53,7 @@ impl Default for ApiOptions {
             read_wait: Duration::from_secs(2),
             poll: Duration::from_secs(1),
             document_url_schemes: UrlSchemes::default(),
+            legacy_ids: LegacyIds::default(),
             retention: Retention::default(),
             log_origin: None,
             read_log: ReadLogOptions::default(),

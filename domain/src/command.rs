@@ -2,13 +2,15 @@
 
 use chrono::NaiveDate;
 
-use crate::{Amendment, ErasureReason, ErasureScope, Hold, Registration};
+use crate::{Amendment, ErasureReason, ErasureScope, Hold, Import, Registration};
 
 /// A request to change one patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PatientCommand {
     /// Registers a patient under an id that has no events yet.
     RegisterPatient(Registration),
+    /// Registers a patient of another service, under an id that has no events yet.
+    ImportPatient(Box<Import>),
     /// Changes details of a registered patient. If they already have the requested values, no event is
     /// recorded.
     AmendPatient {

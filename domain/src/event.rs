@@ -5,8 +5,9 @@ use std::fmt;
 use chrono::NaiveDate;
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use crate::{HoldReason, PatientDetails, Registration};
+use crate::{HoldReason, ImportedFrom, PatientDetails, Registration};
 
 /// Stored type name of [`PatientEvent::PatientRegistered`].
 pub const PATIENT_REGISTERED: &str = "PatientRegistered";
@@ -38,11 +39,19 @@ pub const EVENT_TYPES: [&str; 6] = [
 
 /// Names of the fields of events that contain personal data. Version 0.9 of `PatientRegistered` has
 /// `document`.
-pub const PERSONAL_FIELDS: &[&str] = &["name", "email", "phone", "document_url", "document"];
+pub const PERSONAL_FIELDS: &[&str] = &[
+    "name",
+    "email",
+    "phone",
+    "document_url",
+    "document",
+    "imported_from",
+];
 
-/// Version with which events are stored whose personal data is sealed. Sealing changes the stored form alone:
-/// readers get the event as it was before, with its version.
-pub const SEALED_VERSION: &str = "2.0";
+/// The versions of events with personal data, each with the version with which such events are stored when
+/// their personal data is sealed. Sealing changes the stored form alone: readers get the event as it was
+/// before, with its version.
+pub const SEALED_VERSIONS: &[(&str, &str)] = &[("1.0", "2.0"), ("1.1", "2.1")];
 
 /// A fact about one patient.
 ///
@@ -72,6 +81,17 @@ pub enum PatientEvent {
         phone: String,
         /// URL of the photo of the patient's document, as normalized by [`DocumentUrl`](crate::DocumentUrl).
         document_url: String,
+        /// Where the patient was imported from. Since version 1.1.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "present"
+        )]
+        imported_from: Option<ImportedFrom>,
+        /// Whether the registration is confirmed by email. Stored only if it is not, and never sealed, so
+        /// that the mailer can decide without the key. Since version 1.1.
+        #[serde(default = "confirmed", skip_serializing_if = "is_confirmed")]
+        confirmation: bool,
     },
     /// Some of the patient's details were changed. Fields that did not change are absent.
     PatientAmended {
@@ -182,6 +202,13 @@ impl PatientEvent {
         }
     }
 
+    /// Whether a stored event asks for no email. The member is never sealed, so this also works for a payload
+    /// that is not opened. A registration of an unknown shape asks for an email.
+    #[must_use]
+    pub fn is_unconfirmed(event_type: &str, payload: &Value) -> bool {
+        event_type == PATIENT_REGISTERED && payload.get("confirmation") == Some(&Value::Bool(false))
+    }
+
     const fn type_name(&self) -> &'static str {
         match self {
             Self::PatientRegistered { .. } => PATIENT_REGISTERED,
@@ -194,14 +221,24 @@ impl PatientEvent {
     }
 }
 
-/// Returns the version with which new events of a type are stored, or `None` if the type is unknown. Each
-/// type has its own version.
+/// Returns the versions with which new events of a type are stored. There are none if the type is unknown.
+/// Each type has versions of its own.
+///
+/// A registration is stored with version 1.1 only if it has a member that version 1.0 does not have, so that
+/// earlier programs can read all other registrations during an upgrade.
 #[must_use]
-pub fn current_version(event_type: &str) -> Option<&'static str> {
+pub fn current_versions(event_type: &str) -> &'static [&'static str] {
     match event_type {
-        _ if EVENT_TYPES.contains(&event_type) => Some("1.0"),
-        _ => None,
+        PATIENT_REGISTERED => &["1.0", "1.1"],
+        _ if EVENT_TYPES.contains(&event_type) => &["1.0"],
+        _ => &[],
     }
+}
+
+/// Whether events with this stored version have their personal data sealed.
+#[must_use]
+pub fn is_sealed_version(event_version: &str) -> bool {
+    SEALED_VERSIONS.iter().any(|(_, sealed)| *sealed == event_version)
 }
 
 /// Whether events of a type contain personal data, in [`PERSONAL_FIELDS`].
@@ -211,8 +248,21 @@ pub fn is_personal(event_type: &str) -> bool {
 }
 
 /// Reads a field that is present. `null` is rejected, because an unchanged field is absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+const fn confirmed() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls this function")]
+const fn is_confirmed(confirmation: &bool) -> bool {
+    *confirmation
 }
 
 impl DomainEvent for PatientEvent {
@@ -221,7 +271,20 @@ impl DomainEvent for PatientEvent {
     }
 
     fn event_version(&self) -> String {
-        current_version(self.type_name()).unwrap_or_default().to_owned()
+        let version = match self {
+            Self::PatientRegistered {
+                imported_from: None,
+                confirmation: true,
+                ..
+            }
+            | Self::PatientAmended { .. }
+            | Self::PatientDeleted {}
+            | Self::PatientErased { .. }
+            | Self::PatientHeld { .. }
+            | Self::PatientHoldReleased {} => "1.0",
+            Self::PatientRegistered { .. } => "1.1",
+        };
+        version.to_owned()
     }
 }
 
@@ -239,6 +302,8 @@ impl From<PatientDetails> for PatientEvent {
             email: details.email,
             phone: details.phone,
             document_url: details.document_url,
+            imported_from: None,
+            confirmation: true,
         }
     }
 }

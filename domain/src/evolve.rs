@@ -26,6 +26,8 @@ pub fn evolve(before: Option<PatientDetails>, event: PatientEvent) -> Option<Pat
             email,
             phone,
             document_url,
+            imported_from: _,
+            confirmation: _,
         } => Some(PatientDetails {
             name,
             email,

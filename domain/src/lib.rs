@@ -24,6 +24,7 @@
 //! | [`Patient::replay`], [`Until`], [`ReplayEvent`] | past states of a patient |
 //! | [`upcasters`] | conversion of old event shapes |
 //! | [`Registration`], [`Amendment`], [`FieldError`] | parsed input, with all invalid fields reported together |
+//! | [`Import`], [`ImportSource`], [`OldId`] | the registration of a patient of another service |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
 //! | [`UrlSchemes`] | allowed schemes of document URLs |
 //! | [`mailbox_key`], [`email_claim_key`] | equality of email addresses, in sealed logs and in logs in clear |
@@ -35,7 +36,7 @@
 //!
 //! 1. In `event.rs`, add a variant with named fields and a constant for its type name. The compiler then
 //!    reports each `match` that lacks the variant. Add the type to `EVENT_TYPES`, and its version to
-//!    `current_version` if it is not 1.0.
+//!    `current_versions` if it is not 1.0.
 //! 2. Add its effect in `evolve.rs`. An event is a fact, so [`evolve()`] only changes the details and never
 //!    rejects the event.
 //! 3. Add the command that causes the event in `command.rs`, its rule in `Patient::decide`, and a variant in
@@ -45,8 +46,13 @@
 //!
 //! # Changing an event
 //!
-//! Stored events keep their shape. Change the variant, raise its version in `current_version`, and append an
-//! upcaster from the previous version to the list in `upcast.rs`. Add an event of the old shape as a test.
+//! Stored events keep their shape. Change the variant, raise its version in `current_versions`, and append an
+//! upcaster from the previous version to the list in `upcast.rs`. Add an event of the old shape as a test. If
+//! the event has personal data, add its version to `SEALED_VERSIONS`.
+//!
+//! An optional member needs no upcaster: keep the previous version in `current_versions`, and store an event
+//! with the new version only if it has the member, so that earlier programs can read the other events
+//! (`PatientRegistered` 1.1).
 
 mod amendment;
 mod command;
@@ -55,6 +61,7 @@ mod error;
 mod event;
 mod evolve;
 mod hold;
+mod import;
 mod patient;
 mod registration;
 mod replay;
@@ -69,11 +76,12 @@ pub use details::PatientDetails;
 pub use error::PatientError;
 pub use event::{
     EVENT_TYPES, ErasureReason, ErasureScope, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD,
-    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, PERSONAL_FIELDS, PatientEvent, SEALED_VERSION,
-    current_version, is_personal,
+    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, PERSONAL_FIELDS, PatientEvent, SEALED_VERSIONS,
+    current_versions, is_personal, is_sealed_version,
 };
 pub use evolve::evolve;
 pub use hold::{Hold, HoldReason};
+pub use import::{Import, ImportSource, ImportSourceError, ImportedFrom, OldId, OldIdError};
 pub use patient::{Patient, PatientState};
 pub use registration::{FieldError, Registration, ValueError};
 pub use replay::{ReplayEvent, Until};

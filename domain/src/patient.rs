@@ -63,12 +63,8 @@ impl Patient {
     /// Returns the events that the command causes. There are none if the command changes nothing.
     fn decide(&self, command: PatientCommand) -> Result<Vec<PatientEvent>, PatientError> {
         match command {
-            PatientCommand::RegisterPatient(registration) => match self.state {
-                PatientState::Unregistered => Ok(vec![registration.into()]),
-                PatientState::Active(_) => Err(PatientError::AlreadyRegistered),
-                PatientState::Deleted => Err(PatientError::Deleted),
-                PatientState::Erased => Err(PatientError::Erased),
-            },
+            PatientCommand::RegisterPatient(registration) => self.register(registration.into()),
+            PatientCommand::ImportPatient(import) => self.register((*import).into()),
             PatientCommand::AmendPatient {
                 amendment,
                 expected_sequence,
@@ -103,6 +99,16 @@ impl Patient {
                     self.hold.map(|_| PatientEvent::PatientHoldReleased {}),
                 ))
             }
+        }
+    }
+
+    /// Returns the event of a registration. A patient is registered once.
+    fn register(&self, event: PatientEvent) -> Result<Vec<PatientEvent>, PatientError> {
+        match self.state {
+            PatientState::Unregistered => Ok(vec![event]),
+            PatientState::Active(_) => Err(PatientError::AlreadyRegistered),
+            PatientState::Deleted => Err(PatientError::Deleted),
+            PatientState::Erased => Err(PatientError::Erased),
         }
     }
 

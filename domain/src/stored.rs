@@ -6,7 +6,7 @@ use cqrs_es::persist::SerializedEvent;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::event::current_version;
+use crate::event::current_versions;
 use crate::{Patient, PatientEvent, upcasters};
 
 /// A stored event that this version of the program cannot read.
@@ -57,19 +57,21 @@ impl PatientEvent {
         event_version: &str,
         payload: &Value,
     ) -> Result<PatientEvent, StoredEventError> {
-        // Nearly all events have the current version, and need no envelope for the upcasters.
-        if current_version(event_type) == Some(event_version) {
-            return deserialize(event_type, event_type, event_version, payload);
+        // Nearly all events have a current version, and need no envelope for the upcasters.
+        if current_versions(event_type).contains(&event_version) {
+            let stored = (event_type, event_version);
+            return deserialize(stored, stored, payload);
         }
         let upcast = upcast(event_type, event_version, payload.clone());
-        match current_version(&upcast.event_type) {
-            None => Err(StoredEventError::UnknownType {
+        match current_versions(&upcast.event_type) {
+            [] => Err(StoredEventError::UnknownType {
                 event_type: event_type.to_owned(),
             }),
-            Some(current) if current == upcast.event_version => {
-                deserialize(&upcast.event_type, event_type, event_version, &upcast.payload)
+            current if current.contains(&upcast.event_version.as_str()) => {
+                let expected = (upcast.event_type.as_str(), upcast.event_version.as_str());
+                deserialize(expected, (event_type, event_version), &upcast.payload)
             }
-            Some(_) => Err(StoredEventError::UnknownVersion {
+            _ => Err(StoredEventError::UnknownVersion {
                 event_type: event_type.to_owned(),
                 event_version: event_version.to_owned(),
             }),
@@ -96,17 +98,22 @@ fn upcast(event_type: &str, event_version: &str, payload: Value) -> SerializedEv
     })
 }
 
+/// Reads a payload that must have the shape of the `expected` type and version. `stored` are the type and
+/// version before upcasting.
 fn deserialize(
-    expected_type: &str,
-    stored_type: &str,
-    stored_version: &str,
+    expected: (&str, &str),
+    stored: (&str, &str),
     payload: &Value,
 ) -> Result<PatientEvent, StoredEventError> {
+    // An event with members that only a later version has is malformed.
+    let fits = |event: &PatientEvent| {
+        event.event_type() == expected.0 && event.event_version().as_str() <= expected.1
+    };
     PatientEvent::deserialize(payload)
         .ok()
-        .filter(|event| event.event_type() == expected_type)
+        .filter(fits)
         .ok_or_else(|| StoredEventError::Malformed {
-            event_type: stored_type.to_owned(),
-            event_version: stored_version.to_owned(),
+            event_type: stored.0.to_owned(),
+            event_version: stored.1.to_owned(),
         })
 }

@@ -4,11 +4,12 @@ use chrono::NaiveDate;
 use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;
 use domain::PatientCommand::{
-    AmendPatient, DeletePatient, ErasePatient, HoldPatient, RegisterPatient, ReleaseHold,
+    AmendPatient, DeletePatient, ErasePatient, HoldPatient, ImportPatient, RegisterPatient, ReleaseHold,
 };
 use domain::{
-    Amendment, ErasureReason, ErasureScope, Hold, HoldReason, Patient, PatientDetails, PatientError,
-    PatientEvent, PatientState, Registration, UrlSchemes, evolve,
+    Amendment, ErasureReason, ErasureScope, Hold, HoldReason, Import, ImportSource, ImportSourceError,
+    ImportedFrom, OldId, OldIdError, Patient, PatientCommand, PatientDetails, PatientError, PatientEvent,
+    PatientState, Registration, UrlSchemes, evolve,
 };
 
 type PatientTest = TestFramework<Patient>;
@@ -31,7 +32,70 @@ fn john_registered() -> PatientEvent {
         email: EMAIL.to_owned(),
         phone: PHONE.to_owned(),
         document_url: DOCUMENT_URL.to_owned(),
+        imported_from: None,
+        confirmation: true,
     }
+}
+
+fn import() -> PatientCommand {
+    ImportPatient(Box::new(Import {
+        registration: john(),
+        source: "patients".parse().unwrap_or_default(),
+        old_id: OldId::parse("17").unwrap_or_else(|_| unreachable!("the id is valid")),
+        confirmation: false,
+    }))
+}
+
+#[test]
+fn an_imported_patient_is_registered_with_its_old_id_and_without_an_email() {
+    PatientTest::with(())
+        .given_no_previous_events()
+        .when(import())
+        .then_expect_events(vec![PatientEvent::PatientRegistered {
+            name: NAME.to_owned(),
+            email: EMAIL.to_owned(),
+            phone: PHONE.to_owned(),
+            document_url: DOCUMENT_URL.to_owned(),
+            imported_from: Some(ImportedFrom {
+                source: "patients".to_owned(),
+                id: "17".to_owned(),
+            }),
+            confirmation: false,
+        }]);
+}
+
+#[test]
+fn a_patient_is_imported_once_also_after_a_deletion() {
+    PatientTest::with(())
+        .given(vec![john_registered()])
+        .when(import())
+        .then_expect_error(PatientError::AlreadyRegistered);
+    PatientTest::with(())
+        .given(vec![john_registered(), deleted()])
+        .when(import())
+        .then_expect_error(PatientError::Deleted);
+}
+
+#[test]
+fn an_old_id_and_a_source_are_short_texts_without_control_characters() {
+    let parsed = |text: &str| OldId::parse(text).map(|id| id.as_str().to_owned());
+    assert_eq!(parsed(" 17\t"), Ok("17".to_owned()));
+    assert_eq!(parsed(" \n"), Err(OldIdError::Empty));
+    assert_eq!(parsed("1\n7"), Err(OldIdError::ControlCharacter));
+    assert_eq!(parsed(&"ñ".repeat(128)), Ok("ñ".repeat(128)));
+    assert_eq!(parsed(&"ñ".repeat(129)), Err(OldIdError::TooLong));
+    for source in ["patients", "clinic-2.old_ids"] {
+        assert_eq!(
+            source.parse::<ImportSource>().map(|source| source.to_string()),
+            Ok(source.to_owned())
+        );
+    }
+    for source in ["", "a b", "a\0b", "ñ", &"a".repeat(65)] {
+        assert_eq!(source.parse::<ImportSource>(), Err(ImportSourceError));
+    }
+    // Logs may contain debug output, but no personal data.
+    let import = import();
+    assert!(!format!("{import:?}").contains("17"), "{import:?}");
 }
 
 fn deleted() -> PatientEvent {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent, EventEnvelope};
 use domain::{
-    ErasureReason, ErasureScope, HoldReason, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD,
-    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, Patient, PatientEvent, SEALED_VERSION, StoredEventError,
-    upcasters,
+    ErasureReason, ErasureScope, HoldReason, ImportedFrom, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED,
+    PATIENT_HELD, PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, Patient, PatientEvent, SEALED_VERSIONS,
+    StoredEventError, upcasters,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -18,7 +18,33 @@ fn registered() -> PatientEvent {
         email: "john@example.com".to_owned(),
         phone: "+1234567890".to_owned(),
         document_url: "https://example.com/photo.jpg".to_owned(),
+        imported_from: None,
+        confirmation: true,
     }
+}
+
+fn imported() -> PatientEvent {
+    let mut event = registered();
+    if let PatientEvent::PatientRegistered {
+        imported_from,
+        confirmation,
+        ..
+    } = &mut event
+    {
+        *imported_from = Some(ImportedFrom {
+            source: "patients".to_owned(),
+            id: "17".to_owned(),
+        });
+        *confirmation = false;
+    }
+    event
+}
+
+fn imported_1_1() -> Value {
+    let mut payload = registered_1_0();
+    payload["imported_from"] = json!({"source": "patients", "id": "17"});
+    payload["confirmation"] = json!(false);
+    payload
 }
 
 fn registered_1_0() -> Value {
@@ -78,6 +104,59 @@ fn the_json_of_a_registration_is_fixed() {
     );
 }
 
+#[test]
+fn the_json_of_an_imported_registration_is_fixed_and_has_a_version_of_its_own() {
+    let event = imported();
+    assert_eq!(
+        serde_json::to_string(&event).unwrap(),
+        concat!(
+            r#"{"type":"PatientRegistered","name":"John Doe","email":"john@example.com","#,
+            r#""phone":"+1234567890","document_url":"https://example.com/photo.jpg","#,
+            r#""imported_from":{"source":"patients","id":"17"},"confirmation":false}"#,
+        )
+    );
+    assert_eq!(event.event_version(), "1.1");
+    let read = |version, payload| PatientEvent::from_stored(PATIENT_REGISTERED, version, &payload);
+    assert_eq!(read("1.1", imported_1_1()), Ok(event));
+    assert_eq!(read("1.1", registered_1_0()), Ok(registered()));
+    assert!(matches!(
+        read("1.0", imported_1_1()),
+        Err(StoredEventError::Malformed { .. })
+    ));
+    for (member, value) in [
+        ("imported_from", Value::Null),
+        ("imported_from", json!({"source": "patients"})),
+        ("confirmation", json!("no")),
+    ] {
+        let mut payload = imported_1_1();
+        payload[member] = value;
+        let read = read("1.1", payload);
+        assert!(
+            matches!(read, Err(StoredEventError::Malformed { .. })),
+            "{member}: {read:?}"
+        );
+    }
+}
+
+#[test]
+fn only_an_imported_registration_can_ask_for_no_email() {
+    let unconfirmed = |event_type, payload| PatientEvent::is_unconfirmed(event_type, &payload);
+    assert!(unconfirmed(PATIENT_REGISTERED, imported_1_1()));
+    // The payload of a sealed event has the member, too.
+    let sealed = json!({"type": "PatientRegistered", "sealed": {}, "confirmation": false});
+    assert!(unconfirmed(PATIENT_REGISTERED, sealed));
+    for payload in [
+        registered_1_0(),
+        json!({"confirmation": true}),
+        json!({"confirmation": 0}),
+        json!({"confirmation": null}),
+        json!(false),
+    ] {
+        assert!(!unconfirmed(PATIENT_REGISTERED, payload));
+    }
+    assert!(!unconfirmed(PATIENT_DELETED, json!({"confirmation": false})));
+}
+
 fn amended() -> PatientEvent {
     PatientEvent::PatientAmended {
         name: Some("Jon Doe".to_owned()),
@@ -126,7 +205,12 @@ fn the_aggregate_type_is_fixed() {
 
 #[test]
 fn an_event_is_read_as_it_was_written() {
-    for event in [registered(), amended(), PatientEvent::PatientDeleted {}] {
+    for event in [
+        registered(),
+        imported(),
+        amended(),
+        PatientEvent::PatientDeleted {},
+    ] {
         let (event_type, event_version) = (event.event_type(), event.event_version());
         let payload = serde_json::to_value(&event).unwrap();
         assert_eq!(
@@ -213,7 +297,7 @@ fn an_unknown_type_is_an_error_that_names_it() {
 
 #[test]
 fn an_unknown_version_is_an_error_that_names_it() {
-    for event_version in ["2.0", "1.1", "1.0.0", "0.8", "", "latest"] {
+    for event_version in ["2.0", "2.1", "1.2", "1.0.0", "0.8", "", "latest"] {
         assert_eq!(
             PatientEvent::from_stored(PATIENT_REGISTERED, event_version, &registered_1_0()),
             Err(StoredEventError::UnknownVersion {
@@ -294,8 +378,10 @@ fn the_json_of_a_hold_has_its_last_day_and_reason_alone() {
 #[test]
 fn a_sealed_event_is_not_read_as_it_is_stored() {
     let sealed = json!({ "type": "PatientRegistered", "sealed": { "v": 1 } });
-    for version in ["1.0", SEALED_VERSION] {
-        PatientEvent::from_stored(PATIENT_REGISTERED, version, &sealed).unwrap_err();
+    for (open, stored) in SEALED_VERSIONS {
+        for version in [open, stored] {
+            PatientEvent::from_stored(PATIENT_REGISTERED, version, &sealed).unwrap_err();
+        }
     }
 }
 
@@ -374,7 +460,14 @@ proptest! {
         phone in any::<String>(),
         document_url in any::<String>(),
     ) {
-        let event = PatientEvent::PatientRegistered { name, email, phone, document_url };
+        let event = PatientEvent::PatientRegistered {
+            name,
+            email,
+            phone,
+            document_url,
+            imported_from: None,
+            confirmation: true,
+        };
         let payload = serde_json::to_value(&event).unwrap();
         prop_assert_eq!(PatientEvent::from_stored(PATIENT_REGISTERED, "1.0", &payload), Ok(event));
     }

@@ -4,6 +4,7 @@ mod head;
 mod pages;
 mod recent;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -290,6 +291,32 @@ impl EventLog {
             .fetch_all()
             .await?;
         opened(session, rows.iter().map(recorded).collect::<Result<_>>()?).await
+    }
+
+    /// Returns which of the given aggregates, all of one type, have events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn existing(
+        session: &mut impl Session,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+    ) -> Result<HashSet<String>> {
+        if aggregate_ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let sql = format!(
+            "SELECT aggregate_id FROM events WHERE aggregate_id IN ({}) AND aggregate_type = ? AND sequence = 1",
+            in_list(aggregate_ids.len())
+        );
+        let rows = session
+            .query(&sql)
+            .bind_all(padded(aggregate_ids))
+            .bind(aggregate_type)
+            .fetch_all()
+            .await?;
+        rows.iter().map(|row| row.get(0)).collect()
     }
 
     /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The

@@ -42,6 +42,8 @@ pub struct EventRepository {
     claims: Arc<dyn ClaimRules>,
     receipt: Receipt,
     fresh: bool,
+    /// Whether the append checks that the aggregate has no events, although none were read.
+    checks_absence: bool,
     /// The events that the command has read.
     read: OnceLock<Vec<NewEvent>>,
 }
@@ -58,8 +60,19 @@ impl EventRepository {
             claims,
             receipt: Receipt::default(),
             fresh,
+            checks_absence: false,
             read: OnceLock::new(),
         }
+    }
+
+    /// Makes the command expect that its aggregate has no events. No events are read. If the aggregate has
+    /// events, the append is rejected as a conflict, without an effect on other appends. Use this for an id
+    /// that is derived from a value rather than generated.
+    #[must_use]
+    pub fn of_absent_aggregate(mut self) -> Self {
+        self.fresh = true;
+        self.checks_absence = true;
+        self
     }
 
     /// Seals the command's events, and opens the events that it reads. `sealing` is the sealing of the log
@@ -96,7 +109,7 @@ impl EventRepository {
             }
         };
         let append = append.by_claim_rules(self.claims.version());
-        Ok(if self.fresh {
+        Ok(if self.fresh && !self.checks_absence {
             append.of_new_aggregate()
         } else {
             append

@@ -55,7 +55,7 @@
 //! impl DeclarePersonalData for Personal {
 //!     fn of(&self, event_type: &str) -> Option<PersonalData> {
 //!         (event_type == "Lent").then_some(PersonalData {
-//!             members: &["reader"], version: "1.0", sealed_version: "2.0",
+//!             members: &["reader"], versions: &[("1.0", "2.0")],
 //!         })
 //!     }
 //! }

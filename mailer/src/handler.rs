@@ -43,10 +43,10 @@ pub struct Notices {
     pub on_delete: bool,
 }
 
-/// Adds deliveries to the ledger: one for each registration and, if enabled, one or two for an amendment and
-/// one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to
-/// a previous address and the confirmation of the deletion. When a patient is erased, cancels all of them.
-/// Ignores events of other aggregates and of unknown types.
+/// Adds deliveries to the ledger: one for each registration, unless it is an import that asks for none, and,
+/// if enabled, one or two for an amendment and one for a deletion. When a patient is deleted, cancels the
+/// patient's unsent deliveries, except notices to a previous address and the confirmation of the deletion.
+/// When a patient is erased, cancels all of them. Ignores events of other aggregates and of unknown types.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
@@ -72,8 +72,13 @@ pub fn handler(clock: Arc<dyn Clock>, notices: Notices) -> (MailHandler, Arc<Not
 /// The parts of an event that determine its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PatientChange {
-    Registered,
-    Amended { email: bool },
+    /// `confirmation` is false for a patient who was imported without an email.
+    Registered {
+        confirmation: bool,
+    },
+    Amended {
+        email: bool,
+    },
     Deleted,
     Erased,
     Hold,
@@ -83,16 +88,19 @@ impl PatientChange {
     /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has
     /// an unknown type.
     ///
-    /// The type of an event determines the change, except for amendments. An event whose payload cannot be
-    /// read therefore still causes its deliveries. Sending them fails visibly, and they can be retried with a
-    /// newer version of the program. An amendment that cannot be read may have changed the email address. The
-    /// amendments of an erased patient cause no deliveries, because there is no recipient.
+    /// The type of an event determines the change, except for amendments, and for imports without an email. An
+    /// event whose payload cannot be read therefore still causes its deliveries. Sending them fails visibly,
+    /// and they can be retried with a newer version of the program. An amendment that cannot be read may have
+    /// changed the email address. The amendments of an erased patient cause no deliveries, because there is no
+    /// recipient.
     fn of(event: &RecordedEvent) -> Option<Self> {
         if event.aggregate_type != Patient::TYPE {
             return None;
         }
         match event.event_type.as_str() {
-            PATIENT_REGISTERED => Some(Self::Registered),
+            PATIENT_REGISTERED => Some(Self::Registered {
+                confirmation: !PatientEvent::is_unconfirmed(&event.event_type, &event.payload),
+            }),
             PATIENT_AMENDED => match event.content(PatientEvent::from_stored) {
                 Ok(None) => None,
                 Ok(Some(PatientEvent::PatientAmended { email, .. })) => Some(Self::Amended {
@@ -112,7 +120,7 @@ impl Notices {
     /// Returns the emails that a change causes.
     fn templates(self, change: PatientChange) -> &'static [Template] {
         match change {
-            PatientChange::Registered => &[Template::PatientRegistered],
+            PatientChange::Registered { confirmation: true } => &[Template::PatientRegistered],
             PatientChange::Amended { email } => match (self.on_amend, email) {
                 (OnAmend::Email | OnAmend::All, true) => {
                     &[Template::PatientAmended, Template::PatientEmailChanged]
@@ -121,7 +129,10 @@ impl Notices {
                 (OnAmend::Email, false) | (OnAmend::Off, _) => &[],
             },
             PatientChange::Deleted if self.on_delete => &[Template::PatientDeleted],
-            PatientChange::Deleted | PatientChange::Erased | PatientChange::Hold => &[],
+            PatientChange::Registered { confirmation: false }
+            | PatientChange::Deleted
+            | PatientChange::Erased
+            | PatientChange::Hold => &[],
         }
     }
 }
@@ -234,6 +245,24 @@ mod tests {
             assert_eq!(notices.templates(phone), of_phone, "{on_amend:?}");
         }
         assert_eq!(Notices::default().on_amend, OnAmend::Email);
+    }
+
+    #[test]
+    fn an_import_causes_an_email_only_if_it_asks_for_one_also_while_it_is_sealed() {
+        let notices = Notices::default();
+        let templates = |payload: Value| {
+            let event = event(PATIENT_REGISTERED, "2.1", payload);
+            notices.templates(PatientChange::of(&event).unwrap())
+        };
+        let sealed = json!({ "v": 1 });
+        assert_eq!(
+            templates(json!({ "type": PATIENT_REGISTERED, "sealed": sealed, "confirmation": false })),
+            []
+        );
+        assert_eq!(
+            templates(json!({ "type": PATIENT_REGISTERED, "sealed": sealed })),
+            [Template::PatientRegistered]
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use eventstore::private;
 /// Only regular files are written and replaced. Links, devices, pipes and directories are rejected, and links
 /// are not followed.
 #[derive(Debug)]
-pub(super) struct PartFile {
+pub(crate) struct PartFile {
     part: PathBuf,
     target: PathBuf,
     file: File,
@@ -22,7 +22,7 @@ pub(super) struct PartFile {
 
 impl PartFile {
     /// Opens the part of `target`, with its content, and locks it against other processes.
-    pub(super) fn open(target: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(target: &Path) -> anyhow::Result<Self> {
         check_target(target)?;
         let part = beside(target, ".part");
         let file = open_private(&part)?;
@@ -41,12 +41,12 @@ impl PartFile {
     }
 
     /// Returns the file, open for reading and writing.
-    pub(super) const fn file(&mut self) -> &mut File {
+    pub(crate) const fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
     /// Flushes the file to disk and renames it to its target.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
         check_target(&self.target)?;
         let finish = || {
             self.file.sync_all()?;

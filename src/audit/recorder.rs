@@ -8,21 +8,21 @@ use uuid::Uuid;
 use crate::actor::actor;
 
 /// The record of reads, and the actor of this process.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     log: ReadLog,
     actor: String,
 }
 
 /// The part of the log that is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ReadRange {
-    pub(super) patient: Option<Uuid>,
-    pub(super) after: Option<u64>,
-    pub(super) to: Option<u64>,
+pub(crate) struct ReadRange {
+    pub(crate) patient: Option<Uuid>,
+    pub(crate) after: Option<u64>,
+    pub(crate) to: Option<u64>,
 }
 
 impl Recorder {
-    pub(super) fn start(database: &Database) -> Self {
+    pub(crate) fn start(database: &Database) -> Self {
         Self {
             log: ReadLog::start(database.clone(), SystemClock::shared(), ReadLogOptions::default()),
             actor: actor(),
@@ -30,7 +30,7 @@ impl Recorder {
     }
 
     /// Records a read. The data can be shown once this returns successfully.
-    pub(super) async fn record(
+    pub(crate) async fn record(
         &self,
         kind: ReadKind,
         outcome: ReadOutcome,
@@ -52,7 +52,7 @@ impl Recorder {
             .context("nothing is shown because the read cannot be recorded in audit_reads")
     }
 
-    pub(super) async fn finish(self) {
+    pub(crate) async fn finish(self) {
         self.log.shutdown().await;
     }
 }

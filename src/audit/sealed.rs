@@ -1,6 +1,6 @@
 //! `patients audit sealed`.
 
-use domain::{PATIENT_ERASED, SEALED_VERSION, is_personal};
+use domain::{PATIENT_ERASED, is_personal, is_sealed_version};
 use eventstore::{EventLog, Position};
 use serde_json::json;
 
@@ -26,7 +26,7 @@ pub(super) async fn run(log: &EventLog, json: bool) -> anyhow::Result<()> {
             if event.event_type == PATIENT_ERASED {
                 erased += 1;
             } else if is_personal(&event.event_type) {
-                if event.event_version == SEALED_VERSION {
+                if is_sealed_version(&event.event_version) {
                     sealed += 1;
                 } else {
                     in_clear += 1;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use web::{HttpOptions, Listening, Metrics};
 
 use crate::database::{self, Missing, Target};
+use crate::import::hint;
 use crate::keys_database::{self, Opener};
 use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
@@ -162,6 +163,7 @@ impl<'s> Process<'s> {
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
+        hint::log(&self.database).await;
         let appends = AppendQueue::start_with(
             self.database.clone(),
             self.signal.clone(),
@@ -183,6 +185,7 @@ impl<'s> Process<'s> {
             read_wait: settings.read_wait,
             poll: settings.poll_interval,
             document_url_schemes: settings.document_url_schemes.clone(),
+            legacy_ids: settings.legacy_ids(),
             retention: settings.retention(),
             log_origin: settings.publication.log_origin().map(ToOwned::to_owned),
             read_log: ReadLogOptions {

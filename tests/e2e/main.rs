@@ -22,6 +22,7 @@ mod erasure;
 mod faults;
 mod feed;
 mod forensics;
+mod import;
 mod issuer;
 mod keyring;
 mod keys_database;

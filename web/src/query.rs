@@ -87,6 +87,11 @@ impl Query {
             .ok()
     }
 
+    /// Rejects a parameter that is valid only together with others.
+    pub fn reject(&mut self, name: &str, must: &str) {
+        self.problems.push(FieldProblem::new(name, must.to_owned()));
+    }
+
     /// Returns a whole number from 0 to 2⁶³ − 1.
     pub fn number(&mut self, name: &str) -> Option<u64> {
         self.read(name, "must be a whole number, 0 or greater", whole_number)

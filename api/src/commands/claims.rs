@@ -188,7 +188,7 @@ impl EmailClaims {
     }
 
     /// Returns the claims of a patient with these details.
-    fn of_details(&self, details: &PatientDetails) -> Vec<HeldClaim> {
+    pub(super) fn of_details(&self, details: &PatientDetails) -> Vec<HeldClaim> {
         let Some((sealing, scheme)) = &self.sealed else {
             return vec![HeldClaim {
                 older: self.older(&details.email),

@@ -1,8 +1,9 @@
-//! Ids derived from an `Idempotency-Key`.
+//! Ids derived from an `Idempotency-Key`, or from the id that a patient had in another service.
 //!
 //! In a sealed log, the ids are hashes with a secret of the keyring, because keys can contain personal data
 //! and could be guessed from plain hashes.
 
+use domain::{ImportSource, OldId};
 use eventstore::RecordedEvent;
 use eventstore::sealing::Keyring;
 use uuid::Uuid;
@@ -14,6 +15,9 @@ const KEYS: Uuid = Uuid::from_u128(0x6f1f_0f5e_9d0c_5c3b_8a44_2f6b_7a90_31d7);
 
 /// Namespace for ids of amendments, derived from a patient, an actor and a key.
 const AMENDMENTS: Uuid = Uuid::from_u128(0x8f0b_94d4_4a5e_5b02_9c65_27de_a1f3_7c10);
+
+/// Namespace for ids of imported patients, derived from a source and an old id.
+const IMPORTS: Uuid = Uuid::from_u128(0x3b7a_51c8_e2d4_5f69_8d17_0fb4_92ce_68a5);
 
 /// Ids of the amendment of a patient that an actor requests with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,33 @@ impl AmendmentIds {
             id: keyring.map_or(in_clear, |keyring| keyed(keyring, "amendment", &name)),
             in_clear,
         }
+    }
+}
+
+/// Ids of a patient that is imported from another service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ImportIds {
+    /// Id with which the patient is imported.
+    id: Uuid,
+    /// Id with which the patient is imported into a log in clear.
+    in_clear: Uuid,
+}
+
+impl ImportIds {
+    /// Derives the ids. A source contains no NUL, so different pairs of source and old id never yield the
+    /// same name.
+    pub(super) fn of(source: &ImportSource, old_id: &OldId, keyring: Option<&Keyring>) -> Self {
+        let name = format!("{source}\0{}", old_id.as_str());
+        let in_clear = Uuid::new_v5(&IMPORTS, name.as_bytes());
+        Self {
+            id: keyring.map_or(in_clear, |keyring| keyed(keyring, "imported patient", &name)),
+            in_clear,
+        }
+    }
+
+    /// All ids.
+    pub(super) const fn all(self) -> [Uuid; 2] {
+        [self.id, self.in_clear]
     }
 }
 

@@ -17,6 +17,17 @@ pub(crate) fn patient_id() -> Parameter {
     )
 }
 
+/// Path parameter `id` of a route that also works with a number.
+pub(crate) fn patient_or_number() -> Parameter {
+    path(
+        "id",
+        uuid(),
+        json!(AN_ID),
+        "The patient's id, as returned by the registration. If the service runs with `LEGACY_IDS=on`, also the number that an \
+         imported patient had in the former service. The response then has this number as `id`.",
+    )
+}
+
 pub(crate) fn at() -> Parameter {
     query(
         "at",

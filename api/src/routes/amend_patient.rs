@@ -14,7 +14,7 @@ use web::problem::FieldProblem;
 use web::{RequestError, RequestId, RequestTrace};
 
 use super::register::{self, PatientBody};
-use super::{PatientId, audit, cause};
+use super::{PathPatient, audit, cause};
 use crate::headers::EVENT_POSITION;
 use crate::openapi::{Described, Media, fields};
 use crate::problem::{ApiError, kinds};
@@ -59,7 +59,7 @@ pub(super) fn described() -> Described {
          required. The body can also be sent as `application/json`.",
     )
     .takes([
-        fields::patient_id(),
+        fields::patient_or_number(),
         fields::if_match(),
         fields::amendment_idempotency_key(),
     ])
@@ -102,7 +102,7 @@ pub(super) async fn amend(
     Extension(request_id): Extension<RequestId>,
     (Extension(caller), reader): (Extension<Caller>, audit::Reader),
     Extension(trace): Extension<RequestTrace>,
-    PatientId(id): PatientId,
+    PathPatient { id, shown }: PathPatient,
     headers: HeaderMap,
     body: MergePatch,
 ) -> Result<Response, ApiError> {
@@ -127,7 +127,7 @@ pub(super) async fn amend(
         (header::ETAG, etag(amended.sequence)),
         (EVENT_POSITION, amended.position.to_string()),
     ];
-    Ok((headers, Json(PatientBody::new(id, &amended.details))).into_response())
+    Ok((headers, Json(PatientBody::new(shown, &amended.details))).into_response())
 }
 
 /// Without the sequence, a late copy of the request could undo a later change.

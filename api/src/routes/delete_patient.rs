@@ -7,7 +7,7 @@ use web::access::Caller;
 use web::headers::if_match;
 use web::{RequestId, RequestTrace};
 
-use super::{PatientId, cause};
+use super::{PathPatient, cause};
 use crate::headers::EVENT_POSITION;
 use crate::openapi::{Described, fields};
 use crate::problem::{ApiError, kinds};
@@ -18,7 +18,7 @@ pub(super) fn described() -> Described {
         "Delete a patient",
         "The response is sent when the deletion is durable. The email becomes available again. Auditors can still read the history.",
     )
-    .takes([fields::patient_id(), fields::if_match()])
+    .takes([fields::patient_or_number(), fields::if_match()])
     .answers(
         204,
         "The patient is deleted.",
@@ -49,7 +49,7 @@ pub(super) async fn delete(
     Extension(request_id): Extension<RequestId>,
     Extension(caller): Extension<Caller>,
     Extension(trace): Extension<RequestTrace>,
-    PatientId(id): PatientId,
+    PathPatient { id, .. }: PathPatient,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let position = api

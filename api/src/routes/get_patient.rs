@@ -10,7 +10,7 @@ use web::headers::{etag, none_match};
 use web::query::Query;
 
 use super::register::PatientBody;
-use super::{PatientId, audit, register};
+use super::{PathPatient, audit, register};
 use crate::openapi::schemas::ReadPatient;
 use crate::openapi::{Described, Media, fields};
 use crate::problem::{ApiError, kinds};
@@ -24,7 +24,7 @@ pub(super) fn described() -> Described {
          `at`, the state at that time, for auditors only.",
     )
     .takes([
-        fields::patient_id(),
+        fields::patient_or_number(),
         fields::at(),
         fields::if_none_match("\"1\""),
     ])
@@ -62,7 +62,7 @@ pub(super) async fn get(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     reader: audit::Reader,
-    PatientId(id): PatientId,
+    PathPatient { id, shown }: PathPatient,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -82,7 +82,7 @@ pub(super) async fn get(
             if none_match(&headers, &etag) {
                 return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
             }
-            let body = PatientBody::new(id, &details);
+            let body = PatientBody::new(shown, &details);
             Ok(([(header::ETAG, etag)], Json(body)).into_response())
         }
         Found::Deleted => {

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{OriginalUri, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Email, NameQuery};
+use domain::{Email, ImportSource, NameQuery, OldId, mailbox_key};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::form_urlencoded;
@@ -19,19 +19,21 @@ use web::query::{DEFAULT_LIMIT, Query};
 use super::audit;
 use crate::by_email;
 use crate::headers::min_position;
+use crate::legacy::{self, ShownId};
 use crate::openapi::{Described, Media, fields};
 use crate::parameters::patient_id;
 use crate::problem::{ApiError, kinds};
 use crate::read_log::ReadKind;
 use crate::state::Api;
-use projector::reads::{PageRequest, PageSource};
+use projector::reads::{Found, PageRequest, PageSource};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A patient in the list.
 #[derive(Serialize, ToSchema)]
 struct ListedPatient<'d> {
-    id: Uuid,
+    #[schema(value_type = Uuid)]
+    id: ShownId,
     #[schema(example = "John Doe")]
     name: &'d str,
     #[schema(example = "john@example.com")]
@@ -42,6 +44,8 @@ pub(super) fn described() -> Described {
     let example = json!([{"id": fields::AN_ID, "name": "John Doe", "email": "john@example.com"}]);
     let id = json!(fields::AN_ID);
     let email = fields::string().max_length(Some(254));
+    let old_id = fields::string().min_length(Some(1)).max_length(Some(128));
+    let source = fields::string().pattern(Some("^[0-9A-Za-z._-]{1,64}$"));
     let name = fields::string().min_length(Some(1));
     Described::new(
         "List patients",
@@ -66,6 +70,18 @@ pub(super) fn described() -> Described {
             json!("doe joh"),
             "Only patients whose names match: each word of this text must be the beginning of a word of the name, in any order, \
              regardless of case and accents. At most 8 different words with at most 64 characters each.",
+        ),
+        fields::query(
+            "old_id",
+            old_id,
+            json!("17"),
+            "Only the patient who was imported with this id of the former service. The list is then always up to date.",
+        ),
+        fields::query(
+            "old_source",
+            source,
+            json!("patients"),
+            "The former service that `old_id` belongs to. Default: the service in the setting `LEGACY_SOURCE`.",
         ),
         fields::min_position(),
     ])
@@ -102,8 +118,9 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let query = ListQuery::parse(query.as_deref())?;
     let min_position = min_position(&headers)?;
-    // A search that finds the patient by its claim is always current.
+    // A search that finds the patient by its old id or its claim is always current.
     let is_current = async || match query.email {
+        _ if query.old_id.is_some() => Ok(true),
         Some(_) => by_email::is_current(&api.log).await,
         None => Ok(false),
     };
@@ -120,20 +137,23 @@ pub(super) async fn list(
             .await?
             .map_err(ApiError::NotProjectedYet)?;
     }
-    let (json, next) = if let Some(email) = &query.email {
+    let (json, next) = if let Some(old_id) = &query.old_id {
+        (with_old_id(&api, &query, old_id).await?, None)
+    } else if let Some(email) = &query.email {
         with_email(&api, &query, email).await?
     } else {
         let page = api.reads.page(query.page()).await?;
         (page.json, page.next)
     };
     if api.read_log.records_current() {
-        let kind = if query.email.is_some() || query.name.is_some() {
-            ReadKind::Search
-        } else {
-            ReadKind::List
-        };
-        reader.reads_page(&api, kind, &ids(&json)?).await?;
+        reader.reads_page(&api, query.kind(), &ids(&json)?).await?;
     }
+    // A client that asks by an old id wants to know the new id.
+    let json = if api.options.legacy_ids.in_paths && query.old_id.is_none() {
+        numbered(&api, &json).await?
+    } else {
+        json
+    };
     let mut response = ([(header::CONTENT_TYPE, JSON)], json).into_response();
     let page_after = |after| format!("{}?{}", uri.path(), query.page_after(after));
     let next = next.as_deref().map(|next| page_after(Some(next)));
@@ -158,6 +178,61 @@ fn ids(json: &[u8]) -> Result<Vec<Uuid>, ApiError> {
         })
 }
 
+/// Returns a page with the numbers of the patients who were imported from the service of the setting.
+async fn numbered(api: &Api, json: &Bytes) -> Result<Bytes, ApiError> {
+    #[derive(Deserialize)]
+    struct OnPage<'j> {
+        #[serde(borrow)]
+        name: Cow<'j, str>,
+        #[serde(borrow)]
+        email: Cow<'j, str>,
+    }
+    let ids = ids(json)?;
+    let numbers = legacy::numbers(api, &ids).await?;
+    let page: Vec<OnPage<'_>> = serde_json::from_slice(json).map_err(|_| RequestError::Internal)?;
+    let listed: Vec<_> = ids
+        .into_iter()
+        .zip(&page)
+        .map(|(id, patient)| ListedPatient {
+            id: numbers
+                .get(&id)
+                .map_or(id.into(), |number| ShownId::Number(*number)),
+            name: &patient.name,
+            email: &patient.email,
+        })
+        .collect();
+    let json = serde_json::to_vec(&listed).map_err(|_| RequestError::Internal)?;
+    Ok(json.into())
+}
+
+/// Returns a page with the patient who was imported with this old id, if the patient also fits the rest of
+/// the query.
+async fn with_old_id(api: &Api, query: &ListQuery, old_id: &OldId) -> Result<Bytes, ApiError> {
+    let source = query.old_source.as_ref();
+    let source = source.unwrap_or(&api.options.legacy_ids.source);
+    let id = legacy::resolve(api, source, old_id).await?;
+    let found = match api.reads.by_id(id).await? {
+        Found::Active(details, _) => Some(details),
+        Found::Deleted | Found::Erased | Found::Nothing => None,
+    };
+    let listed: Vec<_> = found
+        .iter()
+        .filter(|details| {
+            let (email, name) = (query.email.as_ref(), query.name.as_ref());
+            email.is_none_or(|email| mailbox_key(email.as_str()) == mailbox_key(&details.email))
+                && name.is_none_or(|name| name.matches_name(&details.name))
+                && query.after.is_none_or(|after| id > after)
+        })
+        .map(|details| ListedPatient {
+            id: id.into(),
+            name: &details.name,
+            email: &details.email,
+        })
+        .collect();
+    let json = serde_json::to_vec(&listed).map_err(|_| RequestError::Internal)?;
+    Ok(json.into())
+}
+
 /// Returns a page of the patients who have the requested email, and the id after which the next page begins.
 async fn with_email(
     api: &Api,
@@ -173,7 +248,7 @@ async fn with_email(
             name.is_none_or(|name| name.matches_name(&details.name))
         })
         .map(|(id, details)| ListedPatient {
-            id: *id,
+            id: (*id).into(),
             name: &details.name,
             email: &details.email,
         })
@@ -189,6 +264,8 @@ struct ListQuery {
     after: Option<Uuid>,
     email: Option<Email>,
     name: Option<NameQuery>,
+    old_id: Option<OldId>,
+    old_source: Option<ImportSource>,
 }
 
 impl ListQuery {
@@ -201,9 +278,22 @@ impl ListQuery {
             // a space must have been a +.
             email: query.text("email", |email| Email::parse(&email.trim().replace(' ', "+"))),
             name: query.text("name", NameQuery::parse),
+            old_id: query.text("old_id", OldId::parse),
+            old_source: query.text("old_source", str::parse),
         };
+        if parsed.old_id.is_none() && parsed.old_source.is_some() {
+            query.reject("old_source", "requires old_id");
+        }
         query.finish()?;
         Ok(parsed)
+    }
+
+    fn kind(&self) -> ReadKind {
+        if self.old_id.is_some() || self.email.is_some() || self.name.is_some() {
+            ReadKind::Search
+        } else {
+            ReadKind::List
+        }
     }
 
     fn page(&self) -> PageRequest {
@@ -225,6 +315,12 @@ impl ListQuery {
             .as_ref()
             .map(|name| name.words().collect::<Vec<_>>().join(" "));
         query.extend_pairs(name.iter().map(|name| ("name", name)));
+        query.extend_pairs(self.old_id.iter().map(|id| ("old_id", id.as_str())));
+        query.extend_pairs(
+            self.old_source
+                .iter()
+                .map(|source| ("old_source", source.as_str())),
+        );
         query.finish()
     }
 }

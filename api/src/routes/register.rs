@@ -8,7 +8,6 @@ use domain::{PatientDetails, Registration, UrlSchemes};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use uuid::Uuid;
 use web::access::Caller;
 use web::body::JsonObject;
 use web::headers::{etag, idempotency_key};
@@ -17,6 +16,7 @@ use web::{RequestError, RequestId, RequestTrace};
 
 use super::cause;
 use crate::headers::EVENT_POSITION;
+use crate::legacy::ShownId;
 use crate::openapi::{Described, Media, fields};
 use crate::problem::{ApiError, kinds};
 use crate::state::Api;
@@ -59,8 +59,8 @@ struct NewPatient {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Patient)]
 pub(super) struct PatientBody<'d> {
-    #[schema(example = "01a20c52-84f4-752b-9b94-14a23061549a")]
-    id: Uuid,
+    #[schema(value_type = Uuid, example = "01a20c52-84f4-752b-9b94-14a23061549a")]
+    id: ShownId,
     #[schema(example = "John Doe")]
     name: &'d str,
     #[schema(example = "john@example.com")]
@@ -83,7 +83,7 @@ pub(super) fn example() -> Value {
 }
 
 impl<'d> PatientBody<'d> {
-    pub(super) fn new(id: Uuid, details: &'d PatientDetails) -> Self {
+    pub(super) fn new(id: impl Into<ShownId>, details: &'d PatientDetails) -> Self {
         let PatientDetails {
             name,
             email,
@@ -91,7 +91,7 @@ impl<'d> PatientBody<'d> {
             document_url,
         } = details;
         Self {
-            id,
+            id: id.into(),
             name,
             email,
             phone,

@@ -22,6 +22,7 @@ mod history;
 mod holding;
 mod hosts;
 mod jwt;
+mod legacy;
 mod limits;
 mod negotiation;
 mod odd_values;

@@ -38,6 +38,9 @@ pub enum SealError {
     /// The payload is not an object.
     #[error("the payload is not a JSON object")]
     NotAnObject,
+    /// The version of the event is not declared, so it cannot be sealed.
+    #[error("events of this type and version are not declared, so they cannot be sealed")]
+    UnknownVersion,
     /// The payload has a member with the name that sealing uses.
     #[error("the payload has a member named {SEALED:?}")]
     AlreadySealed,

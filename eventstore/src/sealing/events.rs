@@ -23,10 +23,28 @@ const IDS: usize = 1000;
 pub struct PersonalData {
     /// Names of the payload's members that are sealed.
     pub members: &'static [&'static str],
-    /// Version of the payload format before sealing and after opening.
-    pub version: &'static str,
-    /// Version with which sealed events are stored.
-    pub sealed_version: &'static str,
+    /// The versions of the payload format before sealing and after opening, each with the version with which
+    /// sealed events are stored.
+    pub versions: &'static [(&'static str, &'static str)],
+}
+
+impl PersonalData {
+    /// Returns the version with which an event of this version is stored when it is sealed.
+    fn sealed_version(&self, version: &str) -> Option<&'static str> {
+        let mut versions = self.versions.iter();
+        versions
+            .find(|(open, _)| *open == version)
+            .map(|(_, sealed)| *sealed)
+    }
+
+    /// Returns the version that an event with this stored version has after opening; `None` if events with
+    /// this stored version are not sealed.
+    fn opened_version(&self, stored: &str) -> Option<&'static str> {
+        let mut versions = self.versions.iter();
+        versions
+            .find(|(_, sealed)| *sealed == stored)
+            .map(|(open, _)| *open)
+    }
 }
 
 /// Declares which event types have personal data.
@@ -331,7 +349,7 @@ impl Sealing {
             })
         });
         if !SealedPayload::is_sealed(&event.payload) {
-            if declared.sealed_version == event.event_version {
+            if declared.opened_version(&event.event_version).is_some() {
                 return Err(SealingError::NotSealed { position });
             }
             // The log still contains this personal data in clear, but readers get the event without it.
@@ -341,11 +359,11 @@ impl Sealing {
             return Ok(());
         }
         let of_event = |error| SealingError::Event { position, error };
-        if declared.sealed_version != event.event_version {
+        let Some(version) = declared.opened_version(&event.event_version) else {
             return Err(of_event(SealError::Malformed(
                 "events of this type and version are not sealed",
             )));
-        }
+        };
         let sealed = SealedPayload::parse(&event.payload).map_err(of_event)?;
         event.payload = match key {
             None => return Err(SealingError::KeyMissing { position }),
@@ -363,7 +381,7 @@ impl Sealing {
                 sealed.open(key, &context).map_err(of_event)?
             }
         };
-        declared.version.clone_into(&mut event.event_version);
+        version.clone_into(&mut event.event_version);
         if let Some(Key::Erased(at)) = key {
             event.erase_members(&[], *at);
         }
@@ -385,17 +403,19 @@ fn seal(
     owner: &KeyOwner<'_>,
     declared: PersonalData,
 ) -> Result<(), SealError> {
+    let version = declared.sealed_version(&event.event_version);
+    let version = version.ok_or(SealError::UnknownVersion)?;
     let context = EventContext {
         log: owner.log,
         aggregate_type: owner.aggregate_type,
         aggregate_id: owner.aggregate_id,
         sequence: event.sequence,
         event_type: &event.event_type,
-        event_version: declared.sealed_version,
+        event_version: version,
     };
     let payload = std::mem::take(&mut event.payload);
     event.payload = key.seal(payload, declared.members, &context)?;
-    declared.sealed_version.clone_into(&mut event.event_version);
+    version.clone_into(&mut event.event_version);
     Ok(())
 }
 

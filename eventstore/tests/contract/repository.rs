@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::{
-    PersistedEventRepository, PersistedEventStore, SemanticVersionEventUpcaster, SerializedEvent,
+    PersistedEventRepository, PersistedEventStore, PersistenceError, SemanticVersionEventUpcaster,
+    SerializedEvent,
 };
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework, DomainEvent};
 use eventstore::claim::NoClaims;
@@ -30,6 +31,7 @@ on_every_backend!(
     a_taken_claim_is_told_apart_by_its_type,
     a_claim_in_an_older_form_is_valid_and_is_released_with_its_state,
     a_fresh_aggregate_is_not_asked_for,
+    an_absent_aggregate_is_checked_by_the_append_without_an_effect_on_others,
     old_events_go_through_the_upcasters,
     mysql_es_and_sqlite_es_read_the_log_unchanged,
     all_events_are_streamed_in_the_order_of_the_log,
@@ -293,6 +295,29 @@ async fn a_fresh_aggregate_is_not_asked_for(backend: Arc<Backend>) {
     assert!(fresh.get_events::<Ticket>("t1").await.unwrap().is_empty());
     // If the aggregate is not new after all, the append fails.
     fresh.persist::<Ticket>(&[reserved(1)], None).await.unwrap_err();
+}
+
+async fn an_absent_aggregate_is_checked_by_the_append_without_an_effect_on_others(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    execute(&backend, &queue, "t1", TicketCommand::Reserve { seat: "7B" })
+        .await
+        .unwrap();
+    let repository = || {
+        EventRepository::new(backend.log.clone(), queue.clone(), Arc::new(NoClaims), false)
+            .of_absent_aggregate()
+    };
+    let (taken, other) = (repository(), repository());
+    assert!(taken.get_events::<Ticket>("t1").await.unwrap().is_empty());
+    let mut of_other = reserved(1);
+    of_other.aggregate_id = "t2".to_owned();
+    let (first, second) = (reserved(1), of_other);
+    let (refused, appended) = tokio::join!(
+        taken.persist::<Ticket>(std::slice::from_ref(&first), None),
+        other.persist::<Ticket>(std::slice::from_ref(&second), None)
+    );
+    assert!(matches!(refused, Err(PersistenceError::OptimisticLockError)));
+    appended.unwrap();
 }
 
 async fn old_events_go_through_the_upcasters(backend: Arc<Backend>) {

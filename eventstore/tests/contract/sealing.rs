@@ -18,6 +18,7 @@ const CLAIMS: i64 = 1;
 
 on_every_backend!(
     sealed_events_are_stored_without_personal_data_and_open_again,
+    each_version_is_sealed_with_a_version_of_its_own,
     an_erasure_leaves_the_log_as_it_is_and_its_data_unreadable,
     an_event_without_its_key_is_an_error_and_not_erased,
     events_from_before_sealing_are_read_as_they_are,
@@ -39,8 +40,7 @@ impl DeclarePersonalData for Names {
     fn of(&self, event_type: &str) -> Option<PersonalData> {
         (event_type == "Named").then_some(PersonalData {
             members: &["name"],
-            version: "1.0",
-            sealed_version: "2.0",
+            versions: &[("1.0", "2.0"), ("1.1", "2.1")],
         })
     }
 }
@@ -152,6 +152,30 @@ async fn sealed_events_are_stored_without_personal_data_and_open_again(backend: 
     assert!(opened.iter().all(|opened| opened.erased_at.is_none()));
     // Opening changes neither the place in the log nor the link.
     assert_eq!(opened[1].hash, stored[1].hash);
+}
+
+async fn each_version_is_sealed_with_a_version_of_its_own(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    let of_version = |version: &str| NewEvent {
+        event_version: version.to_owned(),
+        ..named("a", 1, "Ana")
+    };
+    log.append(vec![of_version("1.1")]).await;
+    let stored = log.stored().await;
+    assert_eq!(stored[0].event_version, "2.1");
+    let opened = log.open(stored.clone()).await.unwrap();
+    assert_eq!(NewEvent::from(opened[0].clone()), of_version("1.1"));
+    // The version is bound to the ciphertext.
+    backend
+        .execute("UPDATE events SET event_version = '2.0' WHERE position = 1")
+        .await;
+    let altered = log.open(log.stored().await).await.unwrap_err();
+    assert!(altered.is_of_one_event(), "{altered}");
+    let unknown = log.seal(vec![of_version("1.2")], true).await;
+    assert!(
+        matches!(unknown, Err(SealingError::Seal(SealError::UnknownVersion))),
+        "{unknown:?}"
+    );
 }
 
 async fn an_erasure_leaves_the_log_as_it_is_and_its_data_unreadable(backend: Arc<Backend>) {

@@ -1,18 +1,18 @@
-//! Example of changing an event: `PatientRegistered` 1.1 adds the country of the phone number.
+//! Example of changing an event: `PatientRegistered` 1.2 adds the country of the phone number.
 //!
-//! To make this change in the domain, add the field to the variant, raise `current_version` and
-//! `"1.0"` to 1.1, and append this upcaster to `upcasters()`. Stored events keep their shape
-//! permanently, and readers get the current shape.
+//! To make this change in the domain, add the field to the variant, raise the version in `current_versions`
+//! to 1.2, and append this upcaster to `upcasters()`. Stored events keep their shape permanently, and readers
+//! get the current shape.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 use serde_json::json;
 
-/// Adds an unknown country, because `PatientRegistered` 1.0 did not contain the country.
+/// Adds an unknown country, because earlier versions of `PatientRegistered` did not contain the country.
 struct PhoneGotCountry;
 
 impl EventUpcaster for PhoneGotCountry {
     fn can_upcast(&self, event_type: &str, event_version: &str) -> bool {
-        event_type == "PatientRegistered" && event_version == "1.0"
+        event_type == "PatientRegistered" && ["1.0", "1.1"].contains(&event_version)
     }
 
     fn upcast(&self, mut event: SerializedEvent) -> SerializedEvent {
@@ -20,7 +20,7 @@ impl EventUpcaster for PhoneGotCountry {
         if let Some(fields) = event.payload.as_object_mut() {
             fields.entry("phone_country").or_insert(json!(null));
         }
-        "1.1".clone_into(&mut event.event_version);
+        "1.2".clone_into(&mut event.event_version);
         event
     }
 }
@@ -50,7 +50,7 @@ fn an_event_of_the_old_version_is_read_in_the_present_shape_through_all_upcaster
             event
         }
     });
-    assert_eq!(read.event_version, "1.1");
+    assert_eq!(read.event_version, "1.2");
     assert_eq!(read.payload["document_url"], "https://example.com/m.jpg");
     assert_eq!(read.payload["phone_country"], json!(null));
 }

@@ -30,8 +30,7 @@ impl DeclarePersonalData for Names {
     fn of(&self, event_type: &str) -> Option<PersonalData> {
         (event_type == "Named").then_some(PersonalData {
             members: &["name"],
-            version: "1.0",
-            sealed_version: "2.0",
+            versions: &[("1.0", "2.0")],
         })
     }
 }

@@ -1,0 +1,111 @@
+//! Importing patients of another service.
+
+use std::collections::HashSet;
+
+use cqrs_es::Aggregate;
+use domain::{Import, ImportSource, OldId, Patient, PatientCommand, PatientDetails};
+use eventstore::EventLog;
+use uuid::Uuid;
+
+use super::error::{Refused, unavailable};
+use super::key::ImportIds;
+use super::{Cause, CommandError, Commands, Events, claims_of};
+
+/// Result of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// The patient was registered.
+    Now,
+    /// The patient was imported before. It may have been amended, deleted or erased since.
+    Before,
+}
+
+impl Commands {
+    /// Returns the ids that a patient of a source may have: the id with which it is imported, and the id with
+    /// which it was imported while the log was in clear.
+    #[must_use]
+    pub fn ids_of_import(&self, source: &ImportSource, old_id: &OldId) -> [Uuid; 2] {
+        ImportIds::of(source, old_id, self.keyring().as_deref()).all()
+    }
+
+    /// Returns for each of these patients of a source whether it was imported before. The patients are looked
+    /// up in one statement.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Unavailable`] and the other errors of reading the log.
+    pub async fn were_imported(
+        &self,
+        source: &ImportSource,
+        old_ids: &[&OldId],
+    ) -> Result<Vec<bool>, CommandError> {
+        let keyring = self.keyring();
+        let ids: Vec<[String; 2]> = old_ids
+            .iter()
+            .map(|old_id| {
+                let ids = ImportIds::of(source, old_id, keyring.as_deref());
+                ids.all().map(|id| id.to_string())
+            })
+            .collect();
+        let all: HashSet<&str> = ids.iter().flatten().map(String::as_str).collect();
+        let all: Vec<&str> = all.into_iter().collect();
+        let found = async {
+            let mut connection = self.log.database().reader().await?;
+            EventLog::existing(&mut connection, Patient::TYPE, &all).await
+        };
+        let found = found.await.map_err(|error| {
+            tracing::error!(%error, "the log could not be read");
+            unavailable(&error)
+        })?;
+        let was_imported = |ids: &[String; 2]| ids.iter().any(|id| found.contains(id));
+        Ok(ids.iter().map(was_imported).collect())
+    }
+
+    /// Registers a patient of another service. The id is derived from the source and the old id, so a patient
+    /// is never imported twice, also by another process. A patient who was imported in a log in clear, which
+    /// was sealed since, must be found by [`Commands::were_imported`].
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::EmailTaken`], and the errors of the append.
+    pub async fn import(&self, import: Import, cause: &Cause) -> Result<Imported, CommandError> {
+        let [id, _] = self.ids_of_import(&import.source, &import.old_id);
+        self.check_older_claims(id, import.registration.email.as_str())
+            .await?;
+        let command = PatientCommand::ImportPatient(Box::new(import));
+        match self.execute_with(id, command, cause, None, Events::None).await {
+            Ok(_) => Ok(Imported::Now),
+            Err(Refused::Conflict | Refused::Failed(CommandError::Erased)) => Ok(Imported::Before),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// Whether a patient with these details cannot be registered now, because an active patient has the
+    /// email.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Unavailable`] and the other errors of reading the log.
+    pub async fn is_taken(&self, details: &PatientDetails) -> Result<bool, CommandError> {
+        let held = claims_of(self.sealing())?.of_details(details);
+        let claims = held
+            .iter()
+            .filter(|held| !held.optional)
+            .flat_map(|held| std::iter::once(&held.claim).chain(&held.older));
+        for claim in claims {
+            let holder = async {
+                let mut connection = self.log.database().reader().await?;
+                claim.holder(&mut connection).await
+            };
+            match holder.await {
+                Ok(None) => {}
+                Ok(Some(_)) => return Ok(true),
+                Err(error) => {
+                    tracing::error!(%error, "a claim could not be read");
+                    return Err(unavailable(&error));
+                }
+            }
+        }
+        Ok(false)
+    }
+}

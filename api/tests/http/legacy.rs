@@ -1,0 +1,230 @@
+//! Imported patients under the ids of the service that they come from.
+
+use api::commands::{Cause, CommandError, Commands, Imported};
+use api::{ApiOptions, LegacyIds};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use domain::{Import, OldId, Registration};
+use eventstore::SystemClock;
+use serde_json::{Value, json};
+use testkit::mysql_servers;
+use web::access::Access;
+
+use crate::rig::{Rig, every_host};
+
+fn options(in_paths: bool) -> ApiOptions {
+    ApiOptions {
+        legacy_ids: LegacyIds {
+            in_paths,
+            ..LegacyIds::default()
+        },
+        ..ApiOptions::from(every_host())
+    }
+}
+
+impl Rig {
+    fn commands(&self) -> Commands {
+        Commands::new(self.log.clone(), self.appends.clone(), SystemClock::shared())
+    }
+
+    async fn import(&self, source: &str, old_id: &str, email: &str) -> Result<Imported, CommandError> {
+        let url = "https://example.com/a.jpg";
+        let import = Import {
+            registration: Registration::parse("Ana Pérez", email, "+34600000000", url).unwrap(),
+            source: source.parse().unwrap(),
+            old_id: OldId::parse(old_id).unwrap(),
+            confirmation: false,
+        };
+        let cause = Cause {
+            request_id: uuid::Uuid::nil(),
+            actor: "importer".to_owned(),
+            trace: None,
+        };
+        self.commands().import(import, &cause).await
+    }
+
+    async fn listed(&self, query: &str) -> Value {
+        let answer = self.get(&format!("/patients?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.body);
+        answer.body
+    }
+}
+
+/// Runs `test` on SQLite and on every available MySQL and MariaDB server.
+async fn on_each(test: impl AsyncFn(Rig)) {
+    test(Rig::with_options(Access::open(), options(true)).await).await;
+    for server in mysql_servers() {
+        let database = server.create_database().await;
+        test(Rig::over(&database.url, Access::open(), options(true), None).await).await;
+    }
+}
+
+#[tokio::test]
+async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
+    on_each(async |rig| {
+        assert_eq!(
+            rig.import("patients", "17", "a@example.com").await,
+            Ok(Imported::Now)
+        );
+        // Also with other values, and although the email is taken.
+        for email in ["a@example.com", "b@example.com"] {
+            assert_eq!(rig.import("patients", "17", email).await, Ok(Imported::Before));
+        }
+        assert_eq!(
+            rig.import("patients", "18", "A@example.com").await,
+            Err(CommandError::EmailTaken)
+        );
+        assert_eq!(rig.head().await, 1);
+        // Another source has ids of its own.
+        assert_eq!(
+            rig.import("clinic-2", "17", "c@example.com").await,
+            Ok(Imported::Now)
+        );
+
+        assert_eq!(
+            rig.delete("17").await.status,
+            StatusCode::NO_CONTENT,
+            "the number is accepted"
+        );
+        assert_eq!(
+            rig.import("patients", "17", "a@example.com").await,
+            Ok(Imported::Before)
+        );
+        let source = "patients".parse().unwrap();
+        let [id, _] = rig
+            .commands()
+            .ids_of_import(&source, &OldId::parse("17").unwrap());
+        let erasure = json!({"reason": "request"});
+        let erased = rig.post(&format!("/patients/{id}/erasure"), &erasure).await;
+        assert!(erased.status.is_success(), "{}", erased.body);
+        assert_eq!(
+            rig.import("patients", "17", "a@example.com").await,
+            Ok(Imported::Before)
+        );
+        let ids = ["17", "18"].map(|id| OldId::parse(id).unwrap());
+        let were_imported = rig.commands().were_imported(&source, &ids.each_ref()).await;
+        assert_eq!(were_imported, Ok(vec![true, false]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_imports_of_one_old_id_at_once_register_one_patient() {
+    on_each(async |rig| {
+        let both = futures::future::join_all((0..20).map(|_| rig.import("patients", "17", "a@example.com")));
+        let outcomes = both.await;
+        let now = outcomes.iter().filter(|outcome| **outcome == Ok(Imported::Now));
+        assert_eq!((now.count(), rig.head().await), (1, 1), "{outcomes:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_patient_is_found_by_the_old_id_and_the_source() {
+    let rig = Rig::new().await;
+    rig.import("patients", "17", "a@example.com").await.unwrap();
+    rig.import("clinic-2", "17", "b@example.com").await.unwrap();
+    // Nothing is projected: the patient is found by the id that is derived from the old id.
+    let found = rig.listed("old_id=17").await;
+    assert_eq!(found[0]["email"], "a@example.com");
+    let id = found[0]["id"].as_str().unwrap();
+    assert_eq!(
+        rig.get(&format!("/patients/{id}")).await.body["email"],
+        "a@example.com"
+    );
+    assert_eq!(
+        rig.listed("old_id=17&old_source=clinic-2").await[0]["email"],
+        "b@example.com"
+    );
+    for nobody in [
+        "old_id=18",
+        "old_id=17&old_source=clinic-3",
+        "old_id=17&email=b@example.com",
+        "old_id=17&name=eva",
+    ] {
+        assert_eq!(rig.listed(nobody).await, json!([]), "{nobody}");
+    }
+    assert_eq!(rig.listed("old_id=17&name=ana&email=A@example.com").await, found);
+    for invalid in [
+        "old_id=",
+        "old_id=%07",
+        "old_source=clinic-2",
+        "old_id=17&old_source=a+b",
+    ] {
+        let answer = rig.get(&format!("/patients?{invalid}")).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{invalid}");
+    }
+    // Without the setting, no number is an id.
+    assert_eq!(rig.get("/patients/17").await.status, StatusCode::NOT_FOUND);
+    rig.delete(id).await;
+    assert_eq!(rig.listed("old_id=17").await, json!([]));
+}
+
+#[tokio::test]
+async fn with_the_setting_numbers_are_accepted_and_shown() {
+    let rig = Rig::with_options(Access::open(), options(true)).await;
+    rig.import("patients", "17", "a@example.com").await.unwrap();
+    rig.import("clinic-2", "19", "b@example.com").await.unwrap();
+    rig.import("patients", "x-20", "c@example.com").await.unwrap();
+    let read = rig.get("/patients/17").await;
+    assert_eq!((read.status, &read.body["id"]), (StatusCode::OK, &json!(17)));
+    assert_eq!(read.header("etag"), "\"1\"");
+    assert_eq!(rig.get("/patients/017").await.body["id"], 17);
+    let patch = Request::patch("/patients/17").header("content-type", "application/merge-patch+json");
+    let patch = patch.body(Body::from(r#"{"phone": "+34699999999"}"#)).unwrap();
+    let amended = rig.send(patch).await;
+    assert_eq!(amended.status, StatusCode::OK);
+    assert_eq!(
+        (&amended.body["id"], &amended.body["phone"]),
+        (&json!(17), &json!("+34699999999"))
+    );
+
+    rig.project().await;
+    let listed = rig.get("/getPatients").await.body;
+    let shown: Vec<&Value> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|patient| &patient["id"])
+        .collect();
+    assert_eq!(shown.iter().filter(|id| id.is_u64()).count(), 1, "{shown:?}");
+    assert!(shown.contains(&&json!(17)), "{shown:?}");
+    // The new id works too, and is shown to those who ask for it.
+    let found = rig.listed("old_id=17").await;
+    let source = "patients".parse().unwrap();
+    let [id, _] = rig
+        .commands()
+        .ids_of_import(&source, &OldId::parse("17").unwrap());
+    assert_eq!(found[0]["id"], id.to_string());
+    assert_eq!(
+        rig.get(&format!("/patients/{id}")).await.body["id"],
+        id.to_string()
+    );
+
+    for other in ["18", "19", "-17", "+17", "17.0", "99999999999999999999", "x-20"] {
+        let status = rig.get(&format!("/patients/{other}")).await.status;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{other}");
+    }
+    assert_eq!(rig.delete("17").await.header("event-position"), "5");
+    assert_eq!(rig.get("/patients/17").await.status, StatusCode::GONE);
+    assert_eq!(rig.delete("17").await.status, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn in_a_log_in_clear_an_old_id_is_imported_once_too() {
+    let rig = Rig::in_clear().await;
+    for outcome in [Imported::Now, Imported::Before] {
+        assert_eq!(rig.import("patients", "17", "a@example.com").await, Ok(outcome));
+    }
+    assert_eq!(rig.listed("old_id=17").await[0]["email"], "a@example.com");
+    let event = &rig
+        .log
+        .stored_feed(eventstore::Position::BEGINNING, 1)
+        .await
+        .unwrap()[0];
+    assert_eq!(event.event_version, "1.1");
+    assert_eq!(
+        event.payload["imported_from"],
+        json!({"source": "patients", "id": "17"})
+    );
+}

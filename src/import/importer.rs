@@ -1,0 +1,191 @@
+//! Registers the patients of rows.
+
+use anyhow::Context;
+use api::commands::{Cause, CommandError, Imported};
+use domain::{Import, PatientDetails};
+use futures::future::{Either, ready};
+use futures::stream::{FuturesOrdered, StreamExt};
+
+use super::file::{Batch, Batches};
+use super::options::ImportArguments;
+use super::report::Report;
+use super::row::{Code, Field, Place, Read, Rules, Unfit};
+use crate::commands::{StartedCommands, cause};
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+/// Numbers of rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) imported: u64,
+    /// Imported by an earlier run.
+    pub(super) before: u64,
+    pub(super) not_imported: u64,
+}
+
+impl Counts {
+    const fn all(self) -> u64 {
+        self.imported + self.before + self.not_imported
+    }
+}
+
+pub(super) struct Importer<'i> {
+    commands: &'i StartedCommands,
+    rules: Rules,
+    cause: Cause,
+    dry_run: bool,
+    /// Maximum number of rows that are registered at the same time.
+    most: usize,
+}
+
+/// Outcome of a row.
+enum Outcome {
+    Imported(Imported),
+    Unfit(Vec<Unfit>),
+}
+
+impl<'i> Importer<'i> {
+    pub(super) fn new(
+        commands: &'i StartedCommands,
+        settings: &Settings,
+        arguments: &ImportArguments,
+    ) -> Self {
+        let source = arguments.source.as_ref();
+        // While a batch is committed, the next batch waits in the queue, which holds this process's appends
+        // alone.
+        let options = settings.append_options();
+        let most = if arguments.dry_run {
+            super::CONNECTIONS as usize
+        } else {
+            (2 * options.largest).min(options.capacity)
+        };
+        Self {
+            commands,
+            rules: Rules {
+                source: source.unwrap_or(&settings.legacy_source).clone(),
+                schemes: settings.document_url_schemes.clone(),
+                document_url: arguments.document_url.clone(),
+                confirmation: arguments.send_mail,
+            },
+            cause: cause(),
+            dry_run: arguments.dry_run,
+            most,
+        }
+    }
+
+    /// Registers the patients of all batches. The outcomes are reported in the order of the rows.
+    pub(super) async fn run(&self, mut batches: Batches, report: &mut Report) -> anyhow::Result<Counts> {
+        let mut counts = Counts::default();
+        let mut progress = Progress::start("rows", 0, 0, false);
+        let mut running = FuturesOrdered::new();
+        let imported = async {
+            while let Some(batch) = batches.recv().await {
+                let Batch { rows, read } = batch?;
+                for row in self.checked(rows).await? {
+                    while running.len() >= self.most
+                        && let Some(outcome) = running.next().await
+                    {
+                        settle(outcome?, &mut counts, report)?;
+                    }
+                    running.push_back(self.outcome(row));
+                }
+                progress.at(counts.all(), estimate(counts.all() + running.len() as u64, read));
+            }
+            while let Some(outcome) = running.next().await {
+                settle(outcome?, &mut counts, report)?;
+            }
+            Ok(counts)
+        }
+        .await;
+        progress.end();
+        imported
+    }
+
+    /// Checks the rows of a batch by the rules, and finds the patients who were imported before.
+    async fn checked(&self, rows: Vec<Read>) -> anyhow::Result<Vec<Checked>> {
+        let mut checked: Vec<Checked> = rows
+            .into_iter()
+            .map(|read| match read {
+                Read::Unfit(unfit) => Checked::Settled(Outcome::Unfit(vec![unfit])),
+                Read::Row(row) => {
+                    let place = row.place;
+                    match row.parse(&self.rules) {
+                        Ok(import) => Checked::Fit(place, import),
+                        Err(reasons) => Checked::Settled(Outcome::Unfit(reasons)),
+                    }
+                }
+            })
+            .collect();
+        let old_ids: Vec<_> = checked
+            .iter()
+            .filter_map(|row| match row {
+                Checked::Fit(_, import) => Some(&import.old_id),
+                Checked::Settled(_) => None,
+            })
+            .collect();
+        let were_imported = self.commands.were_imported(&self.rules.source, &old_ids).await?;
+        let fit = checked.iter_mut().filter(|row| matches!(row, Checked::Fit(..)));
+        for (row, was_imported) in fit.zip(were_imported) {
+            if was_imported {
+                *row = Checked::Settled(Outcome::Imported(Imported::Before));
+            }
+        }
+        Ok(checked)
+    }
+
+    fn outcome(&self, row: Checked) -> impl Future<Output = anyhow::Result<Outcome>> {
+        match row {
+            Checked::Settled(outcome) => Either::Left(ready(Ok(outcome))),
+            Checked::Fit(place, import) => Either::Right(self.import(place, import)),
+        }
+    }
+
+    async fn import(&self, place: Place, import: Import) -> anyhow::Result<Outcome> {
+        let imported = if self.dry_run {
+            let details = PatientDetails::from(import.registration);
+            match self.commands.is_taken(&details).await {
+                Ok(false) => Ok(Imported::Now),
+                Ok(true) => Err(CommandError::EmailTaken),
+                Err(error) => Err(error),
+            }
+        } else {
+            self.commands.import(import, &self.cause).await
+        };
+        match imported {
+            Ok(imported) => Ok(Outcome::Imported(imported)),
+            Err(CommandError::EmailTaken) => Ok(Outcome::Unfit(vec![Unfit {
+                place,
+                field: Some(Field::Email),
+                code: Code::Taken,
+                reason: "is the email of another active patient".to_owned(),
+            }])),
+            Err(error) => Err(error).context("a patient cannot be registered"),
+        }
+    }
+}
+
+/// A row after the check of its values.
+enum Checked {
+    Fit(Place, Import),
+    Settled(Outcome),
+}
+
+fn settle(outcome: Outcome, counts: &mut Counts, report: &mut Report) -> anyhow::Result<()> {
+    match outcome {
+        Outcome::Imported(Imported::Now) => counts.imported += 1,
+        Outcome::Imported(Imported::Before) => counts.before += 1,
+        Outcome::Unfit(reasons) => {
+            counts.not_imported += 1;
+            for reason in &reasons {
+                report.add(reason)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the approximate number of rows, from how much was read.
+fn estimate(rows: u64, (read, all): (u64, u64)) -> u64 {
+    let estimate = u128::from(rows) * u128::from(all) / u128::from(read.max(1));
+    u64::try_from(estimate).unwrap_or(u64::MAX).max(rows)
+}

@@ -1,0 +1,56 @@
+//! `patients import` and `patients export`.
+
+mod files;
+mod killed;
+mod round_trip;
+mod walkthrough;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::rig::patients;
+
+/// Returns a command that imports into the database in `folder`.
+fn import_in(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = patients("import");
+    command.args(arguments).current_dir(folder);
+    command
+}
+
+/// Returns a program of the virtual environment in `FORMER_SERVICE_VENV`, which `scripts/former-service`
+/// creates. Without it, the caller skips its test.
+fn in_venv(program: &str) -> Option<PathBuf> {
+    let Some(venv) = std::env::var_os("FORMER_SERVICE_VENV") else {
+        println!("skipped: FORMER_SERVICE_VENV is not set; scripts/former-service creates the environment");
+        return None;
+    };
+    let program = Path::new(&venv).join("bin").join(program);
+    assert!(program.exists(), "{} does not exist", program.display());
+    Some(program)
+}
+
+/// Creates the database in `folder`.
+fn migrate_in(folder: &Path) {
+    let migrated = patients("migrate").current_dir(folder).output().unwrap();
+    assert!(migrated.status.success(), "{}", stderr(&migrated));
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs an import, and returns its exit code, the JSON that it prints, and its log.
+fn imported(mut command: Command) -> (Option<i32>, Value, String) {
+    let output = command.arg("--json").output().unwrap();
+    let counts = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code(), counts, stderr(&output))
+}
+
+/// Returns the lines of a report.
+fn report(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines();
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
