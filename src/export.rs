@@ -9,7 +9,7 @@ use api::read_log::{ReadKind, ReadOutcome};
 use clap::Args;
 use eventstore::EventLog;
 use futures::future::try_join_all;
-use projector::reads::{Found, PageRequest, PatientReads};
+use projector::reads::{Found, PageRequest, PageSource, PatientReads};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ async fn export(
 ) -> anyhow::Result<()> {
     let reads = PatientReads::start(log);
     let head = log.head().await?.position;
-    if let Err(reached) = reads.wait_for(head, false, wait).await? {
+    if let Err(reached) = reads.wait_for(head, PageSource::Patients, wait).await? {
         bail!("the read table has reached position {reached} of {head}: is the projector running?");
     }
     tracing::warn!("the export has personal data in clear, which an erasure does not reach");
