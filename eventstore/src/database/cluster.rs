@@ -23,7 +23,11 @@ pub(super) enum Cluster {
 
 /// Galera: reads, and updates, deletions and inserts, wait for the earlier transactions of all nodes (bits 1,
 /// 2 and 4). A transaction waits once, when it begins.
-const GALERA: &str = "SET SESSION wsrep_sync_wait = 7";
+///
+/// When another node's transaction aborts a transaction between two statements of one text, MariaDB (10.11)
+/// runs the rest of the text outside the transaction and reports success, unless the retry of autocommit
+/// statements is off. Without this setting, acknowledged appends were lost.
+const GALERA: &str = "SET SESSION wsrep_sync_wait = 7, wsrep_retry_autocommit = 0";
 /// Group Replication with a single primary: a new primary first applies what its predecessor has
 /// acknowledged.
 const SINGLE_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'";
