@@ -22,11 +22,8 @@ pub(super) enum Cluster {
 }
 
 /// Galera: reads, and updates, deletions and inserts, wait for the earlier transactions of all nodes (bits 1,
-/// 2 and 4). A transaction waits once, when it begins.
-///
-/// When another node's transaction aborts a transaction between two statements of one text, MariaDB (10.11)
-/// runs the rest of the text outside the transaction and reports success, unless the retry of autocommit
-/// statements is off. Without this setting, acknowledged appends were lost.
+/// 2 and 4). A transaction waits once, when it begins. The server must not retry a statement by itself,
+/// because it could run outside the transaction that was aborted.
 const GALERA: &str = "SET SESSION wsrep_sync_wait = 7, wsrep_retry_autocommit = 0";
 /// Group Replication with a single primary: a new primary first applies what its predecessor has
 /// acknowledged.
@@ -72,6 +69,13 @@ impl Cluster {
             Self::SinglePrimary => "Group Replication with a single primary",
             Self::MultiPrimary => "Group Replication with several primaries",
         }
+    }
+
+    /// Whether each statement must be sent alone. When a transaction of another Galera node aborts a
+    /// transaction between two statements of one text, MariaDB (10.11) does not report the abort: it runs the
+    /// other statements outside the transaction.
+    pub(super) const fn needs_single_statements(self) -> bool {
+        matches!(self, Self::Galera)
     }
 
     /// Whether several members accept writes at the same time.
