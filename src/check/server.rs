@@ -142,7 +142,7 @@ fn replication(subject: &str, facts: &ServerFacts, is_one_of_several: bool) -> V
                         subject,
                         "group_replication_start_on_boot is off: after a restart, this server can accept writes without the group",
                     )
-                    .advise("set group_replication_start_on_boot = ON, or super_read_only = ON in its configuration file"),
+                    .advise("set super_read_only = ON in its configuration file, and group_replication_start_on_boot = ON"),
                 );
             }
             if value(facts, "group_replication_unreachable_majority_timeout") == "0" {

@@ -53,8 +53,13 @@ pub(crate) enum Kind {
     Refuse,
     /// A new wrapping key replaces the other wrapping keys.
     Rotate,
-    /// Another member of the group becomes the primary, as planned by an operator.
+    /// Another member of the group becomes the primary, as planned by an operator. A Galera node accepts no
+    /// writes for a while.
     Switch,
+    /// All servers of the database are restarted, one after the other.
+    Roll,
+    /// The replica of Redis becomes the master, as planned by an operator.
+    Failover,
 }
 
 impl Kind {
@@ -80,6 +85,8 @@ impl Kind {
             Self::Refuse => "refuse",
             Self::Rotate => "rotate",
             Self::Switch => "switch",
+            Self::Roll => "rolling restart",
+            Self::Failover => "failover",
         }
     }
 
@@ -87,7 +94,7 @@ impl Kind {
     pub(crate) fn named(word: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .chain([Self::Switch])
+            .chain([Self::Switch, Self::Roll, Self::Failover])
             .find(|kind| kind.name().split(' ').next() == Some(word))
     }
 }
@@ -154,6 +161,10 @@ impl Plan {
                 rng.shuffle(&mut deck);
             }
             let card = deck.pop().unwrap_or(Card::Reset);
+            // A rolling restart takes a minute or longer.
+            if card.kind() == Kind::Roll && faults.iter().any(|fault| fault.kind == Kind::Roll) {
+                continue;
+            }
             let (target, kind) = (card.target(&mut rng, links), card.kind());
             let lasts = lasts(&mut rng, target, kind, time).min(time.saturating_sub(at));
             let fault = Fault {
@@ -211,13 +222,16 @@ enum Card {
     Refuse,
     Rotate,
     SwitchMysql,
+    RollMysql,
+    StopRedis,
+    SwitchRedis,
 }
 
 /// Returns every fault of these kinds. Frequent faults occur several times.
 fn cards(kinds: &[Kind]) -> Vec<Card> {
     use Card::{
         Delay, EndMysql, EndRedis, EndRole, KillMailer, KillMysql, KillRedis, KillRole, KillSmtp, Refuse,
-        Reset, Rotate, StopMysql, StopRole, SwitchMysql,
+        Reset, RollMysql, Rotate, StopMysql, StopRedis, StopRole, SwitchMysql, SwitchRedis,
     };
     let mut cards = vec![
         KillRole,
@@ -241,8 +255,13 @@ fn cards(kinds: &[Kind]) -> Vec<Card> {
         Rotate,
         Rotate,
         SwitchMysql,
+        RollMysql,
+        StopRedis,
+        SwitchRedis,
     ];
-    cards.retain(|card| kinds.contains(&card.kind()));
+    // A process that is connected to a suspended server waits for it, unless Sentinels name another server.
+    let has_sentinels = kinds.contains(&Kind::Failover);
+    cards.retain(|card| kinds.contains(&card.kind()) && (has_sentinels || !matches!(card, StopRedis)));
     cards
 }
 
@@ -253,12 +272,14 @@ impl Card {
                 Kind::Kill
             }
             Self::EndRole | Self::EndMysql | Self::EndRedis => Kind::Terminate,
-            Self::StopRole | Self::StopMysql => Kind::Stop,
+            Self::StopRole | Self::StopMysql | Self::StopRedis => Kind::Stop,
             Self::Reset => Kind::Reset,
             Self::Delay => Kind::Delay,
             Self::Refuse => Kind::Refuse,
             Self::Rotate => Kind::Rotate,
             Self::SwitchMysql => Kind::Switch,
+            Self::RollMysql => Kind::Roll,
+            Self::SwitchRedis => Kind::Failover,
         }
     }
 
@@ -271,8 +292,10 @@ impl Card {
             Self::KillRole => serving,
             Self::KillMailer => mailer,
             Self::EndRole | Self::StopRole => any_role,
-            Self::KillMysql | Self::EndMysql | Self::StopMysql | Self::SwitchMysql => Target::Mysql,
-            Self::KillRedis | Self::EndRedis => Target::Redis,
+            Self::KillMysql | Self::EndMysql | Self::StopMysql | Self::SwitchMysql | Self::RollMysql => {
+                Target::Mysql
+            }
+            Self::KillRedis | Self::EndRedis | Self::StopRedis | Self::SwitchRedis => Target::Redis,
             Self::KillSmtp => Target::Smtp,
             Self::Reset | Self::Delay | Self::Refuse => link,
             Self::Rotate => Target::Keys,
@@ -294,7 +317,7 @@ fn lasts(rng: &mut Rng, target: Target, kind: Kind, time: Duration) -> Duration 
         (_, Kind::Rotate) => rng.u64(500..7_000),
         (_, Kind::Reset) => rng.u64(300..800),
         (_, Kind::Delay | Kind::Refuse) => rng.u64(1_000..4_000),
-        (_, Kind::Switch) => 0,
+        (_, Kind::Switch | Kind::Roll | Kind::Failover) => 0,
         (_, Kind::Kill | Kind::Terminate) => rng.u64(0..1_500),
     })
 }
@@ -365,6 +388,20 @@ mod tests {
         let kinds: BTreeSet<_> = plan.faults.iter().map(Fault::name).collect();
         assert_eq!(kinds.len(), 19, "{kinds:?}");
         assert!(plan.faults.iter().any(|fault| fault.lasts >= MAIL_LEASE));
+    }
+
+    #[test]
+    fn a_plan_has_one_rolling_restart_and_redis_hangs_only_where_sentinels_replace_it() {
+        let kinds = [&Kind::ALL[..], &[Kind::Roll]].concat();
+        let plan = Plan::draw(1, Duration::from_mins(6), 16, &kinds);
+        let count = |name| plan.faults.iter().filter(|fault| fault.name() == name).count();
+        assert_eq!(
+            (count("rolling restart database"), count("SIGSTOP Redis")),
+            (1, 0)
+        );
+        let kinds = [&Kind::ALL[..], &[Kind::Failover]].concat();
+        let plan = Plan::draw(1, Duration::from_mins(6), 16, &kinds);
+        assert!(plan.faults.iter().any(|fault| fault.name() == "SIGSTOP Redis"));
     }
 
     #[test]

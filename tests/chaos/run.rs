@@ -16,7 +16,7 @@ use crate::oracle::judge;
 use crate::plan::{Kind, Plan, WARM_UP};
 use crate::record::{Observation, Request};
 use crate::report::Report;
-use crate::world::{Database, World, links};
+use crate::world::{Database, Redis, World, links};
 
 /// The seed of the run that is part of the project's own checks.
 const SEED: u64 = 1;
@@ -32,8 +32,8 @@ const ERASURE_PATIENCE: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(10);
 
 /// Returns `CHAOS_SEED`, `CHAOS_SECONDS`, and the kinds of faults in `CHAOS_FAULTS`. The defaults are the
-/// values of the project's own checks, and all kinds of faults of the database.
-fn settings(database: &Database) -> (u64, Duration, Vec<Kind>) {
+/// values of the project's own checks, and all possible kinds of faults.
+fn settings(possible: &[Kind]) -> (u64, Duration, Vec<Kind>) {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let seed = number("CHAOS_SEED").unwrap_or(SEED);
     let time = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(SECONDS));
@@ -44,25 +44,26 @@ fn settings(database: &Database) -> (u64, Duration, Vec<Kind>) {
             .map(|word| Kind::named(word).ok_or(word))
             .collect::<Result<_, _>>()
             .expect("CHAOS_FAULTS names kinds of faults"),
-        Err(_) => database.kinds(),
+        Err(_) => possible.to_vec(),
     };
     assert!(
-        kinds.iter().all(|kind| database.kinds().contains(kind)),
-        "switch needs CHAOS_WORLD=group-replication"
+        kinds.iter().all(|kind| possible.contains(kind)),
+        "CHAOS_WORLD has no faults of some of these kinds"
     );
     (seed, time, kinds)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_doubled_or_made_up_whatever_is_broken() {
-    let database = Database::start().await;
-    let (seed, time, kinds) = settings(&database);
-    let plan = Plan::draw(seed, time, links(database.ports().len()), &kinds);
+    let (database, redis) = tokio::join!(Database::start(), Redis::start());
+    let possible = [database.kinds(), redis.kinds()].concat();
+    let (seed, time, kinds) = settings(&possible);
+    let plan = Plan::draw(seed, time, links(&database, &redis), &kinds);
     println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", time.as_secs());
     for fault in &plan.faults {
         println!("{fault}");
     }
-    let mut world = World::start(database).await;
+    let mut world = World::start(database, redis).await;
     let load = Load::start(&world, seed, CLIENTS);
     let began_at = now();
     tokio::time::sleep(WARM_UP.saturating_sub(Duration::from_millis(500))).await;

@@ -1,6 +1,36 @@
 //! Processes, servers and the connections between them, and the faults of each.
 
+/// Injects a fault into a server. Each server type has the same methods.
+macro_rules! suffer_one {
+    ($server:expr, $fault:ident, $began:ident) => {{
+        match $fault.kind {
+            Kind::Kill => $server.kill().await,
+            Kind::Terminate => $server.terminate().await,
+            _ => $server.signal("STOP"),
+        }
+        until($began + $fault.end()).await;
+        if $fault.kind == Kind::Stop {
+            $server.signal("CONT");
+        } else {
+            $server.restart().await;
+        }
+    }};
+}
+
+/// Injects the planned faults into a server.
+macro_rules! suffer {
+    ($name:ident, $server:ty) => {
+        async fn $name(server: &mut $server, began: Instant, faults: Vec<Fault>) {
+            for fault in faults {
+                until(began + fault.at).await;
+                suffer_one!(server, fault, began);
+            }
+        }
+    };
+}
+
 mod database;
+mod redis;
 mod rotation;
 
 use std::collections::BTreeMap;
@@ -9,11 +39,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use testkit::{Program, Proxy, RedisServer, SmtpMode, SmtpServer, free_port, wait_until};
+use testkit::{Program, Proxy, SmtpMode, SmtpServer, free_port, wait_until};
 
 use crate::evidence::Usage;
 use crate::plan::{Fault, Kind, ROLES, Target};
 pub(crate) use database::Database;
+pub(crate) use redis::Redis;
 use rotation::Keys;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -41,7 +72,7 @@ enum End {
 /// Two APIs, two projectors, two mailers, and the servers that they need.
 pub(crate) struct World {
     pub(crate) mysql: Database,
-    redis: RedisServer,
+    redis: Redis,
     pub(crate) smtp: SmtpServer,
     roles: Vec<Role>,
     links: Vec<Proxy>,
@@ -57,10 +88,10 @@ struct Role {
     started: Instant,
 }
 
-/// Returns the number of links in a world: from each role to each server of the database and to Redis, from
-/// each mailer to the mail server, and from the clients to each API.
-pub(crate) const fn links(databases: usize) -> usize {
-    (databases + 1) * ROLES.len() + 2 + 2
+/// Returns the number of links in a world: from each role to each server of the database, and to Redis or
+/// each Sentinel, from each mailer to the mail server, and from the clients to each API.
+pub(crate) fn links(mysql: &Database, redis: &Redis) -> usize {
+    (mysql.ports().len() + redis.ports().len()) * ROLES.len() + 2 + 2
 }
 
 fn port_of(url: &str) -> u16 {
@@ -73,8 +104,8 @@ fn port_of(url: &str) -> u16 {
 }
 
 impl World {
-    pub(crate) async fn start(mysql: Database) -> Self {
-        let (redis, smtp) = tokio::join!(RedisServer::start(), SmtpServer::start(SmtpMode::Plain));
+    pub(crate) async fn start(mysql: Database, redis: Redis) -> Self {
+        let smtp = SmtpServer::start(SmtpMode::Plain).await;
         let api_ports = [free_port(), free_port()];
         let mut links = Vec::new();
         let mut roles = Vec::new();
@@ -92,15 +123,15 @@ impl World {
                 .env("MAIL_CONNECT_TIMEOUT", "2s");
             for end in ends(role) {
                 let servers = match end {
-                    End::Mysql => mysql.ports(),
-                    End::Redis => vec![port_of(redis.url())],
+                    End::Mysql => mysql.ports_for(number),
+                    End::Redis => redis.ports(),
                     End::Smtp => vec![port_of(&smtp.url())],
                 };
                 let proxies = join_all(servers.into_iter().map(Proxy::start)).await;
                 let ports: Vec<_> = proxies.iter().map(Proxy::port).collect();
                 match end {
                     End::Mysql => command.env("DATABASE_URL", database::url(&ports)),
-                    End::Redis => command.env("REDIS_URL", format!("redis://127.0.0.1:{}", ports[0])),
+                    End::Redis => command.envs(redis.settings(&ports)),
                     End::Smtp => command.env("SMTP_URL", format!("smtp://127.0.0.1:{}", ports[0])),
                 };
                 links.extend(proxies);
@@ -117,7 +148,7 @@ impl World {
             apis.push(format!("http://127.0.0.1:{}", link.port()));
             links.push(link);
         }
-        assert_eq!(links.len(), self::links(mysql.ports().len()));
+        assert_eq!(links.len(), self::links(&mysql, &redis));
         let apis = [apis.remove(0), apis.remove(0)];
         for api in &apis {
             wait_until(SOON, "the API is ready", async || is_ready(api).await).await;
@@ -160,7 +191,7 @@ impl World {
             roles,
             links,
             self.mysql.suffer(began, of(Target::Mysql)),
-            suffer_redis(&mut self.redis, began, of(Target::Redis)),
+            self.redis.suffer(began, of(Target::Redis)),
             suffer_smtp(&mut self.smtp, began, of(Target::Smtp)),
             self.keys.suffer(began, of(Target::Keys))
         );
@@ -315,28 +346,6 @@ async fn suffer_link(link: &Proxy, began: Instant, faults: Vec<Fault>) {
     }
 }
 
-/// Injects the planned faults into a server. Each server type has the same methods.
-macro_rules! suffer {
-    ($name:ident, $server:ty) => {
-        async fn $name(server: &mut $server, began: Instant, faults: Vec<Fault>) {
-            for fault in faults {
-                until(began + fault.at).await;
-                match fault.kind {
-                    Kind::Kill => server.kill().await,
-                    Kind::Terminate => server.terminate().await,
-                    _ => server.signal("STOP"),
-                }
-                until(began + fault.end()).await;
-                if fault.kind == Kind::Stop {
-                    server.signal("CONT");
-                } else {
-                    server.restart().await;
-                }
-            }
-        }
-    };
-}
-
 suffer!(suffer_mysql, testkit::PrivateMysql);
-suffer!(suffer_redis, RedisServer);
+suffer!(suffer_redis, testkit::RedisServer);
 suffer!(suffer_smtp, SmtpServer);

@@ -22,8 +22,9 @@ pub(super) enum Cluster {
 }
 
 /// Galera: reads, and updates, deletions and inserts, wait for the earlier transactions of all nodes (bits 1,
-/// 2 and 4). A transaction waits once, when it begins.
-const GALERA: &str = "SET SESSION wsrep_sync_wait = 7";
+/// 2 and 4). A transaction waits once, when it begins. The server must not retry a statement by itself,
+/// because it could run outside the transaction that was aborted.
+const GALERA: &str = "SET SESSION wsrep_sync_wait = 7, wsrep_retry_autocommit = 0";
 /// Group Replication with a single primary: a new primary first applies what its predecessor has
 /// acknowledged.
 const SINGLE_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'";
@@ -68,6 +69,13 @@ impl Cluster {
             Self::SinglePrimary => "Group Replication with a single primary",
             Self::MultiPrimary => "Group Replication with several primaries",
         }
+    }
+
+    /// Whether each statement must be sent alone. When a transaction of another Galera node aborts a
+    /// transaction between two statements of one text, MariaDB (10.11) does not report the abort: it runs the
+    /// other statements outside the transaction.
+    pub(super) const fn needs_single_statements(self) -> bool {
+        matches!(self, Self::Galera)
     }
 
     /// Whether several members accept writes at the same time.

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::{CertificateError, Error as TlsError};
@@ -28,19 +28,48 @@ const LARGEST_SCRIPT: usize = 8 * 1024 * 1024;
 /// Timeout for closing a connection to a server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Maximum packet size of the server in bytes, as reported to the newest connection. Cheap to clone.
+/// What the server has reported to the newest connection. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Packet(Arc<AtomicUsize>);
+pub(super) struct Reported(Arc<Report>);
 
-impl Packet {
-    fn unknown() -> Self {
-        Self(Arc::new(AtomicUsize::new(SMALLEST_PACKET)))
+#[derive(Debug)]
+struct Report {
+    /// Maximum packet size in bytes.
+    packet: AtomicUsize,
+    /// Whether the server is a member of a cluster that needs [`Texts::one_by_one`].
+    one_by_one: AtomicBool,
+}
+
+impl Reported {
+    fn nothing() -> Self {
+        Self(Arc::new(Report {
+            packet: AtomicUsize::new(SMALLEST_PACKET),
+            one_by_one: AtomicBool::new(false),
+        }))
     }
 
-    /// Returns the maximum number of bytes from the start of a script to the end of its last row.
-    pub(super) fn script_limit(&self) -> usize {
-        script_limit(self.0.load(Ordering::Relaxed))
+    fn set(&self, server: Server) {
+        self.0.packet.store(server.packet, Ordering::Relaxed);
+        let one_by_one = server.cluster.is_some_and(Cluster::needs_single_statements);
+        self.0.one_by_one.store(one_by_one, Ordering::Relaxed);
     }
+
+    /// Returns how scripts are sent to the server.
+    pub(super) fn texts(&self) -> Texts {
+        Texts {
+            limit: script_limit(self.0.packet.load(Ordering::Relaxed)),
+            one_by_one: self.0.one_by_one.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How scripts are sent to a server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts {
+    /// Maximum number of bytes from the start of a script to the end of its last row.
+    pub(super) limit: usize,
+    /// Whether each statement is sent alone.
+    pub(super) one_by_one: bool,
 }
 
 fn script_limit(packet: usize) -> usize {
@@ -51,7 +80,7 @@ fn script_limit(packet: usize) -> usize {
 /// rejected connections and reports only a timeout.
 ///
 /// The pool belongs to the first generation of connections.
-pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySqlPool, Packet, Servers)> {
+pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySqlPool, Reported, Servers)> {
     let targets = Target::parse_all(url)?;
     let servers = targets.iter().map(|target| target.options.clone()).collect();
     let servers = Servers::new(servers, options);
@@ -61,13 +90,14 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
     let probe = async {
         first.read_files().await?;
         let server = servers.find(0).await?;
-        let packet = ask(&server, options).await?.packet;
-        Ok::<_, Error>((server, packet))
+        let said = ask(&server, options).await?;
+        Ok::<_, Error>((server, said))
     };
-    let (server, packet) = tokio::time::timeout(options.acquire_timeout, probe)
+    let (server, said) = tokio::time::timeout(options.acquire_timeout, probe)
         .await
         .map_err(|_| Error::Timeout(options.acquire_timeout))??;
-    if packet < SMALLEST_PACKET {
+    if said.packet < SMALLEST_PACKET {
+        let packet = said.packet;
         return Err(Error::Url(format!(
             "the server's max_allowed_packet is {packet} bytes, but must be at least {SMALLEST_PACKET}: \
              SET GLOBAL max_allowed_packet = 16777216"
@@ -76,8 +106,8 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
     for option in &first.without_effect {
         tracing::warn!("the database URL option {option} has no effect: every session sets its own value");
     }
-    let found = Packet::unknown();
-    found.0.store(packet, Ordering::Relaxed);
+    let found = Reported::nothing();
+    found.set(said);
     let known = found.clone();
     let pool = MySqlPoolOptions::new()
         .max_connections(options.connections)
@@ -91,8 +121,7 @@ pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<(MySq
         .after_connect(move |connection, _| {
             let known = known.clone();
             Box::pin(async move {
-                let server = configure(connection, options).await?;
-                known.0.store(server.packet, Ordering::Relaxed);
+                known.set(configure(connection, options).await?);
                 Ok(())
             })
         })

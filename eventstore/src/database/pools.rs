@@ -31,8 +31,8 @@ pub(super) enum Pools {
 impl Pools {
     pub(super) async fn connect(url: &str, options: DatabaseOptions) -> Result<Self> {
         if url.starts_with("mysql:") || url.starts_with("mariadb:") {
-            let (pool, packet, servers) = mysql::connect(url, options).await?;
-            Ok(Self::MySql(RenewedPool::new(pool, packet, servers, options)))
+            let (pool, reported, servers) = mysql::connect(url, options).await?;
+            Ok(Self::MySql(RenewedPool::new(pool, reported, servers, options)))
         } else if url.starts_with("sqlite:") {
             let sqlite::Opened {
                 writer,

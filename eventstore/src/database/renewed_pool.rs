@@ -20,7 +20,7 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::mysql::Packet;
+use super::mysql::Reported;
 use super::options::DatabaseOptions;
 use super::servers::Servers;
 use super::session::{Connection, PooledConnection};
@@ -125,7 +125,7 @@ impl Generation {
 #[derive(Debug, Clone)]
 pub(super) struct RenewedPool {
     generations: Generations,
-    packet: Packet,
+    reported: Reported,
     servers: Servers,
     options: DatabaseOptions,
     current: Arc<Mutex<Current>>,
@@ -139,7 +139,12 @@ struct Current {
 }
 
 impl RenewedPool {
-    pub(super) fn new(pool: MySqlPool, packet: Packet, servers: Servers, options: DatabaseOptions) -> Self {
+    pub(super) fn new(
+        pool: MySqlPool,
+        reported: Reported,
+        servers: Servers,
+        options: DatabaseOptions,
+    ) -> Self {
         let generations = Generations::of(&servers);
         let current = Current {
             generation: generations.current(),
@@ -148,7 +153,7 @@ impl RenewedPool {
         };
         Self {
             generations,
-            packet,
+            reported,
             servers,
             options,
             current: Arc::new(Mutex::new(current)),
@@ -362,7 +367,7 @@ impl RenewedPool {
         };
         Connection::new(PooledConnection::MySql(
             connection,
-            self.packet.script_limit(),
+            self.reported.texts(),
             generation,
         ))
     }

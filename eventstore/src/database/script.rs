@@ -7,6 +7,8 @@
 //! backslashes or control characters are quoted, and all other values are hexadecimal. (With a binary log,
 //! MySQL also writes the values of prepared statements into their text before it runs them.)
 //!
+//! On Galera, each statement is sent alone: see `Cluster::needs_single_statements`.
+//!
 //! SQLite runs in the process and has no round trips. Its statements run one after the other, prepared.
 
 use std::fmt::Write as _;
@@ -23,6 +25,10 @@ type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments<'q>>;
 /// statement, a prepared statement grows with its values, and a connection keeps many of them. Without this
 /// limit, a process under load used 83 MiB. With it, the process uses 48 MiB at the same rate.
 const KEPT_VALUES: usize = 500;
+
+/// The text between two statements. No statement contains it: neither its SQL, nor its values, because texts
+/// with control characters are hexadecimal.
+const BETWEEN: &str = ";\n";
 
 /// Statements with their values, in the order in which they run. The script stops at the first failure.
 #[derive(Debug)]
@@ -56,7 +62,7 @@ impl Script {
     /// values into `sql`.
     pub fn statement(&mut self, sql: &str) -> &mut Self {
         match &mut self.0 {
-            Content::MySql(text) if !text.is_empty() => text.push_str("; "),
+            Content::MySql(text) if !text.is_empty() => text.push_str(BETWEEN),
             Content::MySql(_) => {}
             Content::Sqlite(statements) => statements.push(Statement::default()),
         }
@@ -146,6 +152,14 @@ impl Script {
         }
     }
 
+    /// Returns the texts to send to MySQL: one text, or the text of each statement.
+    pub(super) fn texts(&self, one_by_one: bool) -> Vec<&str> {
+        match self.text() {
+            Some(text) if one_by_one => text.split(BETWEEN).collect(),
+            text => text.into_iter().collect(),
+        }
+    }
+
     /// Runs the script on SQLite and returns the rows of all statements, in order.
     pub(super) async fn run_prepared(
         self,
@@ -215,5 +229,26 @@ fn write_hexadecimal(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_can_be_sent_together_or_one_by_one_whatever_their_values_contain() {
+        let mut script = Script::new(Dialect::MySql);
+        script
+            .statement("BEGIN")
+            .statement("SELECT ")
+            .value("a;\nb")
+            .statement("COMMIT");
+        assert_eq!(
+            script.texts(true),
+            ["BEGIN", "SELECT _utf8mb4 X'613B0A62'", "COMMIT"]
+        );
+        assert_eq!(script.texts(false).len(), 1);
+        assert_eq!(Script::new(Dialect::Sqlite).texts(true), [""; 0]);
     }
 }

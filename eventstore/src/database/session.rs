@@ -15,6 +15,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, Sqlite};
 
 use super::dialect::Dialect;
+use super::mysql::Texts;
 use super::query::{Origin, Query, finish};
 use super::renewed_pool::Generation;
 use super::row::Row;
@@ -27,8 +28,8 @@ use crate::sealing::Sealing;
 /// A connection of a driver's pool.
 #[derive(Debug)]
 pub(super) enum PooledConnection {
-    /// The connection, the maximum size of a script up to its last row in bytes, and its generation.
-    MySql(PoolConnection<MySql>, usize, Generation),
+    /// The connection, how scripts are sent, and its generation.
+    MySql(PoolConnection<MySql>, Texts, Generation),
     Sqlite(PoolConnection<Sqlite>, Option<Arc<DatabaseFile>>),
 }
 
@@ -123,7 +124,7 @@ impl Connection {
     #[must_use]
     pub const fn script_limit(&self) -> usize {
         match self.pooled {
-            PooledConnection::MySql(_, limit, _) => limit,
+            PooledConnection::MySql(_, texts, _) => texts.limit,
             PooledConnection::Sqlite(..) => usize::MAX,
         }
     }
@@ -150,17 +151,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs a script in one round trip and returns the rows of all its statements, in order.
+    /// Runs a script in one round trip and returns the rows of all its statements, in order. On Galera, each
+    /// statement takes a round trip.
     ///
     /// # Errors
     ///
     /// [`Error::Database`], [`Error::Timeout`].
     pub async fn run(&mut self, script: Script) -> Result<Vec<Row>> {
         Ok(match &mut self.pooled {
-            PooledConnection::MySql(connection, _, generation) => {
-                let text = script.text().unwrap_or_default();
-                let origin = Origin::Server(generation);
-                let rows = finish(&mut self.unfinished, origin, (&mut **connection).fetch_all(text)).await?;
+            PooledConnection::MySql(connection, texts, generation) => {
+                let running = async {
+                    let mut rows = Vec::new();
+                    for text in script.texts(texts.one_by_one) {
+                        rows.extend((&mut **connection).fetch_all(text).await?);
+                    }
+                    Ok(rows)
+                };
+                let rows = finish(&mut self.unfinished, Origin::Server(generation), running).await?;
                 rows.into_iter().map(Row::mysql).collect()
             }
             PooledConnection::Sqlite(connection, file) => {

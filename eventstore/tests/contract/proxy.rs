@@ -9,7 +9,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
 /// End of the text of the last statement of a transaction.
-const COMMIT: &[u8] = b"; COMMIT";
+const COMMIT: &[u8] = b";\nCOMMIT";
 
 /// The statement with which the queue looks for a commit, and a statement of the same length that finds
 /// nothing.

@@ -5,10 +5,12 @@
 //! | a test for each backend | [`on_every_backend!`], [`with_sqlite`], [`with_mysql`] |
 //! | an empty database on each available MySQL flavor | [`mysql_servers`], [`MysqlServer::create_database`] |
 //! | three MySQL servers in Group Replication | [`MysqlGroup`] |
+//! | a MySQL primary with two semi-synchronous replicas | [`MysqlReplicas`] |
+//! | three MariaDB servers in a Galera cluster | [`GaleraCluster`] |
 //! | a MySQL or MariaDB server that a test kills and restarts | [`PrivateMysql`], [`installed_flavours`] |
 //! | `mysql` and `mysqldump` | [`MysqlServer::client`] |
 //! | Redis | [`redis_url`] |
-//! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`], [`RedisSentinel`] |
+//! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`], [`RedisSentinel`], [`RedisGroup`] |
 //! | an SMTP server that keeps the mail it receives | [`SmtpServer`] |
 //! | an issuer of JWTs with real keys | [`Signer`] |
 //! | a browser under remote control | [`WebDriver`] |
@@ -69,14 +71,14 @@ pub use keyring::keyring_file;
 pub use link::link_target;
 pub use mail::Mail;
 pub use mysql::{
-    Flavour, MysqlClient, MysqlGroup, MysqlServer, PrivateMysql, TestDatabase, installed_flavours,
-    mysql_servers,
+    Flavour, GaleraCluster, MysqlClient, MysqlGroup, MysqlReplicas, MysqlServer, PrivateMysql, TestDatabase,
+    installed_flavours, mysql_servers,
 };
 pub use port::free_port;
 pub use postfix::Postfix;
 pub use program::Program;
 pub use proxy::Proxy;
-pub use redis::{RedisSentinel, RedisServer, redis_url};
+pub use redis::{RedisGroup, RedisSentinel, RedisServer, redis_url};
 pub use signer::{Signer, encode as base64url};
 pub use smtp::{SmtpMode, SmtpServer};
 pub use wait::wait_until;

@@ -3,8 +3,10 @@
 mod client;
 mod database;
 mod flavour;
+mod galera;
 mod group;
 mod private;
+mod replicas;
 
 use std::panic::resume_unwind;
 use std::sync::OnceLock;
@@ -16,8 +18,10 @@ use crate::wait::block_on;
 pub use client::MysqlClient;
 pub use database::TestDatabase;
 pub use flavour::{Flavour, installed_flavours};
+pub use galera::GaleraCluster;
 pub use group::MysqlGroup;
 pub use private::PrivateMysql;
+pub use replicas::MysqlReplicas;
 
 /// A running server.
 #[derive(Clone, Debug)]

@@ -1,11 +1,15 @@
 //! Redis servers.
 
+mod sentinel;
+
 use std::sync::OnceLock;
 
 use crate::guardian::Folder;
 use crate::port::free_port;
 use crate::service::{Probe, Service};
 use crate::{installed, wait};
+
+pub use sentinel::{RedisGroup, RedisSentinel};
 
 /// A private Redis server without persistence. It starts in about 20 ms.
 pub struct RedisServer {
@@ -28,14 +32,14 @@ impl RedisServer {
     /// Starts a replica of another server.
     pub async fn start_replica_of(master: &Self) -> Self {
         let port = master.service.port().to_string();
-        Self::start_with_options(None, &["--replicaof", "127.0.0.1", &port]).await
+        Self::start_with_settings(None, &format!("replicaof 127.0.0.1 {port}\n")).await
     }
 
     async fn start_with(password: Option<&str>) -> Self {
-        Self::start_with_options(password, &[]).await
+        Self::start_with_settings(password, "").await
     }
 
-    async fn start_with_options(password: Option<&str>, options: &[&str]) -> Self {
+    async fn start_with_settings(password: Option<&str>, text: &str) -> Self {
         let program = installed::find(&["redis-server"], |_| true)
             .expect("redis-server is not installed: `apt-get install redis-server`");
         let folder = Folder::new();
@@ -43,8 +47,12 @@ impl RedisServer {
         let probe = Probe::Answers(b"PING\r\n", |answer| {
             answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAUTH")
         });
+        // Sentinel makes the server write into the file whose replica it is.
+        let settings = folder.path().join("redis.conf");
+        std::fs::write(&settings, text).expect("the folder can be written to");
         let log = folder.path().join("log");
         let service = Service::start("redis-server", &program, (port, probe), log, |command| {
+            command.arg(&settings);
             command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
             command
                 .args(["--save", "", "--appendonly", "no", "--dir"])
@@ -52,7 +60,6 @@ impl RedisServer {
             if let Some(password) = password {
                 command.args(["--requirepass", password]);
             }
-            command.args(options);
         });
         let user = password
             .map(|password| format!(":{password}@"))
@@ -87,56 +94,6 @@ impl RedisServer {
     /// Kills the server if it runs, starts it again on the same port, empty, and waits until it is ready.
     pub async fn restart(&mut self) {
         self.service.restart().await;
-    }
-}
-
-/// A Sentinel that watches a master under the name `main`, and replaces it when it has not answered for 500
-/// ms.
-pub struct RedisSentinel {
-    port: u16,
-    service: Service,
-    _folder: Folder,
-}
-
-impl RedisSentinel {
-    /// Starts a Sentinel that decides alone.
-    ///
-    /// # Panics
-    /// If `redis-server` is not installed, or does not start.
-    pub async fn start(master: &RedisServer) -> Self {
-        let program = installed::find(&["redis-server"], |_| true)
-            .expect("redis-server is not installed: `apt-get install redis-server`");
-        let folder = Folder::new();
-        let port = free_port();
-        let settings = folder.path().join("sentinel.conf");
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\nprotected-mode no\n\
-             sentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
-            master.service.port()
-        );
-        // Sentinel writes its state into the file.
-        std::fs::write(&settings, text).expect("the folder can be written to");
-        let probe = Probe::Answers(b"PING\r\n", |answer| answer.starts_with(b"+PONG"));
-        let log = folder.path().join("log");
-        let service = Service::start("redis-sentinel", &program, (port, probe), log, |command| {
-            command.arg(&settings).arg("--sentinel");
-        });
-        Self {
-            port,
-            service: service.await,
-            _folder: folder,
-        }
-    }
-
-    /// Returns the port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Stops the process with SIGSTOP, so that it accepts connections but does not answer.
-    pub fn suspend(&self) {
-        self.service.signal("STOP");
     }
 }
 

@@ -76,6 +76,12 @@ impl Service {
         service
     }
 
+    /// Replaces the program and its configuration for the next start.
+    pub(crate) fn reconfigure(&mut self, program: &Path, configure: impl FnOnce(&mut Command)) {
+        self.command = guarded(program, &self.log, &self.log);
+        configure(&mut self.command);
+    }
+
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }

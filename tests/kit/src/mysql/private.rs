@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sqlx::{Connection, MySqlConnection};
 
@@ -23,6 +24,9 @@ pub struct PrivateMysql {
     server: MysqlServer,
     service: Service,
     folder: Folder,
+    program: PathBuf,
+    /// The options for every start of the program.
+    common: Vec<OsString>,
 }
 
 impl PrivateMysql {
@@ -50,18 +54,7 @@ impl PrivateMysql {
 
         let port = free_port();
         let service = Service::start(flavour.name(), &program, (port, GREETS), log, |command| {
-            command.args(common).args(["--socket=socket", "--pid-file=pid"]);
-            command.args([
-                "--bind-address=127.0.0.1",
-                &format!("--port={port}"),
-                "--max-connections=500",
-            ]);
-            if flavour == Flavour::MySql {
-                // The performance schema costs half of the startup time and memory. MariaDB disables it by
-                // default.
-                command.args(["--mysqlx=OFF", "--performance-schema=OFF"]);
-            }
-            command.args(options);
+            serve(command, flavour, &common, port, options);
         })
         .await;
         let url = format!("mysql://root@127.0.0.1:{port}");
@@ -69,7 +62,30 @@ impl PrivateMysql {
             server: MysqlServer { flavour, url },
             service,
             folder,
+            program,
+            common,
         }
+    }
+
+    /// Replaces the additional options for the next start.
+    pub(super) fn reconfigure(&mut self, options: &[String]) {
+        let (flavour, port) = (self.server.flavour, self.port());
+        self.service.reconfigure(&self.program, |command| {
+            serve(command, flavour, &self.common, port, options);
+        });
+    }
+
+    /// Runs the program with these options, which make it exit by itself, while the server is stopped.
+    /// Returns its output.
+    pub(super) async fn ask_program(&self, options: &[String]) -> String {
+        let output = self.folder.path().join("answer");
+        // The file has the answer to the last question.
+        let _ = std::fs::remove_file(&output);
+        let mut command = guarded(&self.program, &output, &output);
+        Process::start(command.args(&self.common).args(options))
+            .exited()
+            .await;
+        std::fs::read_to_string(&output).unwrap_or_default()
     }
 
     /// Returns the address of the server.
@@ -149,6 +165,21 @@ impl PrivateMysql {
     pub async fn restart(&mut self) {
         self.service.restart().await;
     }
+}
+
+/// Adds the options of a server that accepts connections.
+fn serve(command: &mut Command, flavour: Flavour, common: &[OsString], port: u16, options: &[String]) {
+    command.args(common).args(["--socket=socket", "--pid-file=pid"]);
+    command.args([
+        "--bind-address=127.0.0.1",
+        &format!("--port={port}"),
+        "--max-connections=500",
+    ]);
+    if flavour == Flavour::MySql {
+        // The performance schema costs half of the startup time and memory. MariaDB disables it by default.
+        command.args(["--mysqlx=OFF", "--performance-schema=OFF"]);
+    }
+    command.args(options);
 }
 
 /// Initializes the data folder, with user `root` without password.
