@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use transparency::Hash;
 use transparency::checkpoint::{CheckpointError, SignedCheckpoint};
 use transparency::policy::{Policy, Untrusted};
-use transparency::tile::{FULL_WIDTH, Level, Tile, decode_entries, decode_hashes, encode_entries};
+use transparency::tile::{Level, Tile, decode_entries, decode_hashes, encode_entries};
 use transparency::tree::Frontier;
 
-use crate::source::{LogSource, SourceError, extends, frontier};
+use crate::source::{self, LogSource, SourceError, extends, frontier, root_of};
 
 /// Reason why a mirror is not up to date.
 #[derive(Debug, thiserror::Error)]
@@ -192,10 +192,7 @@ impl Mirror {
         if tile.is_partial() {
             return Ok(Expected::Edge(edge.of(level)));
         }
-        let width = u64::from(FULL_WIDTH);
-        let parent = Tile::at(Level::Hashes(level + 1), tile.index() / width, size);
-        let parent = parent.ok_or(SourceError::Tile(*tile))?;
-        let within = usize::try_from(tile.index() % width).unwrap_or_default();
+        let (parent, within) = source::above(tile, size).ok_or(SourceError::Tile(*tile))?;
         let root = self.hashes(above, parent)?.get(within).copied();
         Ok(Expected::Root(root.ok_or(SourceError::Tile(parent))?))
     }
@@ -283,13 +280,6 @@ impl Expected {
         };
         matches.then(|| content.get(..width * Hash::LEN).map(<[u8]>::to_vec))?
     }
-}
-
-/// Returns the root of a perfect tree over hashes.
-fn root_of(hashes: &[Hash]) -> Hash {
-    let mut tree = Frontier::default();
-    tree.extend(hashes.iter().copied());
-    tree.root()
 }
 
 /// Reads a file, if it exists.

@@ -12,7 +12,8 @@ use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
 use transparency::cosignature::CosigningKey;
 use transparency::note::SigningKey;
 use transparency::policy::Policy;
-use transparency::tile::Tile;
+use transparency::tile::{Level, Tile};
+use transparency::tree::Plan;
 
 use crate::backend::{Backend, ORIGIN, on_sqlite, root};
 
@@ -134,6 +135,18 @@ async fn a_mirror_has_exactly_the_files_of_the_log_and_each_is_verified() {
         assert_eq!(files(&path("")), expected);
         assert_eq!(update().await.unwrap().written, 0);
 
+        // A changed bit of a tile of the proof is no fork.
+        source.sign(signed(size, root(size)));
+        for tile in Plan::consistency(700, size).unwrap().tiles() {
+            *source.changed.lock().unwrap() = Some(tile);
+            let refused = update().await;
+            assert!(
+                matches!(refused, Err(MirrorError::Source(_))),
+                "{tile}: {refused:?}"
+            );
+        }
+        *source.changed.lock().unwrap() = None;
+
         // An interrupted run is resumed, and reads no file again.
         source.sign(signed(size, root(size)));
         *source.fails_after.lock().unwrap() = 200;
@@ -232,7 +245,28 @@ async fn a_monitor_notices_what_a_log_must_not_do() {
             matches!(forked, Err(MonitorError::Alarm(Alarm::Fork { old: 300, .. }))),
             "{forked:?}"
         );
-        // Damaged tiles prove nothing.
+        // A changed bit of any tile that is read proves nothing.
+        let genuine = signed(300, root(300));
+        let monitor = || Monitor::new(policy(0), Some(genuine.clone())).unwrap();
+        source.read.lock().unwrap().clear();
+        monitor().check(&source).await.unwrap();
+        let read = source.read.lock().unwrap().clone();
+        let full = Tile::new(Level::Hashes(0), 1, 256).unwrap();
+        assert!(read.contains(&full), "{read:?}");
+        for tile in read {
+            *source.changed.lock().unwrap() = Some(tile);
+            let damaged = monitor().check(&source).await;
+            assert!(
+                matches!(
+                    damaged,
+                    Err(MonitorError::Source(
+                        SourceError::Tile(_) | SourceError::Root(600)
+                    ))
+                ),
+                "{tile}: {damaged:?}"
+            );
+        }
+        *source.changed.lock().unwrap() = None;
         let mut monitor = Monitor::new(policy(0), Some(signed(300, root(300)))).unwrap();
         source.sign(signed(600, root(599)));
         let damaged = monitor.check(&source).await;
