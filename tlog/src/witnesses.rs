@@ -20,8 +20,11 @@ use crate::http::{self, HttpError};
 use crate::metrics;
 use crate::published::PublishedLog;
 
-/// First and longest pause after a failed request.
+/// First and longest pause after a request. The first one also follows a successful request.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Maximum number of requests of one attempt. A witness rejects the first request if this process does not know
+/// what it has cosigned, and the second one if another process asks it at the same time.
+const REQUESTS: usize = 3;
 /// Interval at which a witness cosigns the newest checkpoint again while the log does not move. The times of
 /// the cosignatures show monitors that the checkpoint is still the newest.
 const REFRESH: Duration = Duration::from_mins(5);
@@ -118,6 +121,10 @@ impl Witnesses {
         self.policy.quorum()
     }
 
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Returns a task for each witness.
     pub(crate) fn cosigners(
         &self,
@@ -162,6 +169,20 @@ enum AskError {
         /// Size of the newest checkpoint.
         size: u64,
     },
+    /// The witness states that it has cosigned a larger checkpoint.
+    #[error(
+        "the witness states that it has cosigned {known} events, but the newest checkpoint has {size}: another \
+         process has signed a larger checkpoint, or the witness is wrong"
+    )]
+    Ahead {
+        /// Size that the witness states.
+        known: u64,
+        /// Size of the newest checkpoint.
+        size: u64,
+    },
+    /// The database has no checkpoint.
+    #[error("the database has no checkpoint")]
+    NoCheckpoint,
     /// The checkpoint was not cosigned, or the cosignature is invalid.
     #[error(transparent)]
     Cosign(#[from] CosignError),
@@ -180,7 +201,8 @@ impl AskError {
             Self::Http(_) => "unreachable",
             Self::Response(_) | Self::Rejected(_) => "rejected",
             Self::Inconsistent { .. } => "inconsistent",
-            Self::Cosign(_) => "failed",
+            Self::Ahead { .. } => "ahead",
+            Self::NoCheckpoint | Self::Cosign(_) => "failed",
         }
     }
 }
@@ -192,7 +214,7 @@ pub(crate) struct Cosigner {
     client: Client,
     published: PublishedLog,
     clock: Arc<dyn Clock>,
-    /// Size of the checkpoint that the witness has cosigned last, as far as this process knows.
+    /// Size of the last checkpoint that the witness has cosigned for this process.
     known: u64,
 }
 
@@ -207,8 +229,9 @@ impl Cosigner {
         let mut reported = None;
         loop {
             let now = self.clock.monotonic();
+            // The newest checkpoint in the database can be larger than the one that this process has signed.
             let due = (*newest.borrow_and_update()).map(|size| match cosigned {
-                Some((same, at)) if same == size => (at + REFRESH).max(not_before),
+                Some((cosigned, at)) if cosigned >= size => (at + REFRESH).max(not_before),
                 _ => not_before,
             });
             let wait = due.map(|due| due.saturating_sub(now));
@@ -238,7 +261,7 @@ impl Cosigner {
                     }
                     cosigned = Some((size, self.clock.monotonic()));
                     pause = PAUSES.0;
-                    not_before = Duration::ZERO;
+                    not_before = self.clock.monotonic() + pause;
                 }
                 Err(error) => {
                     metrics::not_cosigned(&name, error.outcome());
@@ -267,18 +290,14 @@ impl Cosigner {
     /// Asks the witness to cosign the newest checkpoint, and stores its cosignature. Returns the size.
     async fn ask(&mut self) -> Result<u64, AskError> {
         let checkpoints = self.published.checkpoints();
-        let Some(newest) = checkpoints.newest().await? else {
-            return Ok(0);
-        };
-        let (size, signed) = (newest.size, newest.parse()?);
-        let mut told = false;
-        loop {
-            let known = self.known;
-            let Some(plan) = Plan::consistency(known, size) else {
-                return Err(AskError::Inconsistent { known, size });
-            };
+        // What a witness states without a cosignature is believed only for this attempt.
+        let mut known = self.known;
+        for _ in 0..REQUESTS {
+            let newest = checkpoints.newest().await?.ok_or(AskError::NoCheckpoint)?;
+            let (size, signed) = (newest.size, newest.parse()?);
+            let plan = Plan::consistency(known, size).ok_or(AskError::Ahead { known, size })?;
             let proof = self.published.tiles().hashes(&plan).await?;
-            let request = AddCheckpoint::new(known, proof, signed.clone());
+            let request = AddCheckpoint::new(known, proof, signed);
             match self.send(&request).await? {
                 Response::Cosigned(signatures) => {
                     // Only the cosignature of this witness is stored, whatever else it returns.
@@ -286,20 +305,19 @@ impl Cosigner {
                         .into_iter()
                         .filter(|signature| signature.is_of(&self.witness.key))
                         .collect();
-                    if checkpoints.cosign(size, &own, &self.policy).await? {
+                    let now = self.clock.now();
+                    if checkpoints.cosign(size, &own, &self.policy, now).await? {
                         metrics::quorum(size);
                     }
                     self.known = size;
                     return Ok(size);
                 }
-                Response::Conflict { size: known } if !told => {
-                    self.known = known;
-                    told = true;
-                }
+                Response::Conflict { size } => known = size,
                 Response::Unprocessable => return Err(AskError::Inconsistent { known, size }),
                 other => return Err(AskError::Rejected(other.status())),
             }
         }
+        Err(AskError::Rejected(Response::Conflict { size: known }.status()))
     }
 
     async fn send(&self, request: &AddCheckpoint) -> Result<Response, AskError> {
