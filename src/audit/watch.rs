@@ -21,8 +21,8 @@ use crate::shutdown::StopSignals;
 /// Time after which a smaller checkpoint, or a checkpoint without a quorum, is read again. Caches keep a
 /// checkpoint for at most 5 s.
 pub(super) const STALE: Duration = Duration::from_secs(6);
-/// Number of times that a checkpoint without a quorum is read again. Witnesses cosign a checkpoint after it was
-/// published.
+/// Number of times that a checkpoint without a quorum is read again. Witnesses cosign a checkpoint after it
+/// was published.
 pub(super) const WAITS: usize = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -41,8 +41,8 @@ pub(crate) struct WatchArguments {
     /// Interval between two checks
     #[arg(long, value_name = "DURATION", default_value = "1min", value_parser = settings::duration)]
     every: Duration,
-    /// Maximum time without a newer checkpoint or newer cosignatures; default: 10min, and without witnesses only
-    /// for logs that cannot be read
+    /// Maximum time without a newer checkpoint or newer cosignatures; default: 10min, and without witnesses
+    /// only for logs that cannot be read
     #[arg(long, value_name = "DURATION", value_parser = settings::duration)]
     silence: Option<Duration>,
 }
@@ -167,8 +167,8 @@ impl Watch {
         }
     }
 
-    /// Judges a single check. A checkpoint that was just published is read again, because its cosignatures can
-    /// be on the way.
+    /// Judges a single check. A checkpoint that was just published is read again, because its cosignatures
+    /// can be on the way.
     async fn once(&mut self, mut seen: Seen, source: &RemoteLog, clock: &dyn Clock) -> anyhow::Result<()> {
         if self.silence.quorum == 0 {
             return Ok(());
@@ -232,8 +232,8 @@ struct Silence {
 }
 
 impl Silence {
-    /// Whether a checkpoint is a sign of life. With witnesses, their cosignatures must be recent, because a log
-    /// without new events has no new checkpoints.
+    /// Whether a checkpoint is a sign of life. With witnesses, their cosignatures must be recent, because a
+    /// log without new events has no new checkpoints.
     fn is_fresh(&self, seen: Seen, clock: &dyn Clock) -> bool {
         if self.quorum > 0 {
             let recent = |time: u64| seconds(clock).saturating_sub(time) <= self.limit.as_secs().max(1);

@@ -175,8 +175,8 @@ async fn witnesses_cosign_checkpoints_and_none_that_is_down_delays_them() {
         assert_eq!(found, status, "{body:.200}");
         assert!(text.starts_with(answer), "{status}: {text}");
     }
-    // Only the log can cause a report: its own checkpoint with an invalid proof is no conflict, another root of
-    // the same size is a fork.
+    // Only the log can cause a report: its own checkpoint with an invalid proof is no conflict, another root
+    // of the same size is a fork.
     let no_report = witness.program.stderr();
     assert!(!no_report.contains("refused"), "{no_report}");
     let log_key = tlog::KeyFile::new(folder.path().join("log.key"));

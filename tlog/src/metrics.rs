@@ -87,8 +87,8 @@ pub(crate) fn not_cosigned(witness: &str, outcome: &'static str) {
     METRICS.request(witness, outcome);
 }
 
-/// Records that the checkpoint of this size has its quorum. A slow witness can complete the quorum of an earlier
-/// checkpoint later.
+/// Records that the checkpoint of this size has its quorum. A slow witness can complete the quorum of an
+/// earlier checkpoint later.
 pub(crate) fn quorum(size: u64) {
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     METRICS.quorum.inner().fetch_max(size, Ordering::Relaxed);

@@ -2,8 +2,8 @@
 //! of tlog-tiles.
 //!
 //! Every file is verified before it is written. The partial tiles on the right edge of the tree are verified
-//! with the signed root, a full tile with its hash in the tile above it, and an entry bundle with the hashes of
-//! its tile of level 0. The checkpoint is written last.
+//! with the signed root, a full tile with its hash in the tile above it, and an entry bundle with the hashes
+//! of its tile of level 0. The checkpoint is written last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -104,8 +104,8 @@ impl Mirror {
     }
 
     /// Writes the files that the mirror lacks up to the newest checkpoint. `progress` receives the number of
-    /// files that are done, and the number of all files. After an interruption, the next run verifies the files
-    /// that exist and does not read them again.
+    /// files that are done, and the number of all files. After an interruption, the next run verifies the
+    /// files that exist and does not read them again.
     ///
     /// # Errors
     ///
@@ -268,8 +268,8 @@ impl Edge {
         Self(heights.zip(frontier.hashes().iter().copied()).collect())
     }
 
-    /// Returns the roots of the perfect subtrees that the partial tile of a level consists of, with the number
-    /// of hashes of the tile below each.
+    /// Returns the roots of the perfect subtrees that the partial tile of a level consists of, with the
+    /// number of hashes of the tile below each.
     fn of(&self, level: u8) -> Vec<(usize, Hash)> {
         let lowest = 8 * level;
         let heights = (lowest..=lowest.saturating_add(7)).rev();

@@ -9,8 +9,8 @@ use transparency::policy::{Policy, Untrusted};
 
 use crate::source::{LogSource, SourceError, extends};
 
-/// Time in seconds by which the clock of a witness can be ahead. Later cosignatures would hide the silence of a
-/// log until their time has come.
+/// Time in seconds by which the clock of a witness can be ahead. Later cosignatures would hide the silence of
+/// a log until their time has come.
 pub(crate) const AHEAD: u64 = 5 * 60;
 
 /// What a monitor has detected. Only people can decide what to do about it.
@@ -46,7 +46,8 @@ pub enum Alarm {
 }
 
 impl Alarm {
-    /// Returns the checkpoint that contradicts the checkpoint that was seen before, if the log has signed one.
+    /// Returns the checkpoint that contradicts the checkpoint that was seen before, if the log has signed
+    /// one.
     #[must_use]
     pub fn evidence(&self) -> Option<&SignedCheckpoint> {
         match self {
@@ -94,8 +95,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Makes a monitor that trusts checkpoints by this policy. `last` is the last checkpoint that was seen, and
-    /// `attested` the last one with a quorum, as returned by [`Monitor::attested`].
+    /// Makes a monitor that trusts checkpoints by this policy. `last` is the last checkpoint that was seen,
+    /// and `attested` the last one with a quorum, as returned by [`Monitor::attested`].
     ///
     /// # Errors
     ///
@@ -127,8 +128,8 @@ impl Monitor {
         self.attested.as_ref()
     }
 
-    /// Reads the newest checkpoint, checks its signatures, and checks by a proof from tiles that it extends the
-    /// last one. Then it becomes the last one. `now` is the time in seconds since 1970-01-01 UTC.
+    /// Reads the newest checkpoint, checks its signatures, and checks by a proof from tiles that it extends
+    /// the last one. Then it becomes the last one. `now` is the time in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
     ///

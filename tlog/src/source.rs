@@ -78,8 +78,8 @@ pub struct RemoteLog {
 }
 
 impl RemoteLog {
-    /// Names the log below a URL, such as `https://api.example.com/log`. Returns `None` unless it is an `http`
-    /// or `https` URL without credentials, query and fragment.
+    /// Names the log below a URL, such as `https://api.example.com/log`. Returns `None` unless it is an
+    /// `http` or `https` URL without credentials, query and fragment.
     #[must_use]
     pub fn new(base: &str, client: Client) -> Option<Self> {
         let base = http::base_url(base)?;
@@ -157,8 +157,8 @@ pub(crate) async fn frontier(
 /// Whether the tree of `new` extends the tree of `old`, by a proof that is computed from tiles. The size of
 /// `new` must not be smaller.
 ///
-/// Each tile is verified with the root of `new` before the proof is computed, so a damaged tile is an error and
-/// never a fork.
+/// Each tile is verified with the root of `new` before the proof is computed, so a damaged tile is an error
+/// and never a fork.
 pub(crate) async fn extends(
     source: &impl LogSource,
     old: &Checkpoint,

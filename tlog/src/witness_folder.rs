@@ -45,8 +45,8 @@ pub struct WitnessFolder {
 pub enum Conflict {
     /// The log has signed another root for the cosigned size. The two checkpoints prove a fork.
     Fork,
-    /// The sizes differ, and the consistency proof is invalid. Anyone can send an invalid proof, so this proves
-    /// nothing.
+    /// The sizes differ, and the consistency proof is invalid. Anyone can send an invalid proof, so this
+    /// proves nothing.
     Unproved,
 }
 
@@ -117,9 +117,9 @@ impl WitnessFolder {
         }
     }
 
-    /// Keeps a checkpoint in conflict with the cosigned checkpoint, and a copy of the cosigned checkpoint beside
-    /// it, with the suffix `.cosigned`. Returns the path of the file, or `None` if the checkpoint is kept
-    /// already or if there are too many.
+    /// Keeps a checkpoint in conflict with the cosigned checkpoint, and a copy of the cosigned checkpoint
+    /// beside it, with the suffix `.cosigned`. Returns the path of the file, or `None` if the checkpoint is
+    /// kept already or if there are too many.
     ///
     /// # Errors
     ///

@@ -22,8 +22,8 @@ use crate::published::PublishedLog;
 
 /// First and longest pause after a request. The first one also follows a successful request.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// Maximum number of requests of one attempt. A witness rejects the first request if this process does not know
-/// what it has cosigned, and the second one if another process asks it at the same time.
+/// Maximum number of requests of one attempt. A witness rejects the first request if this process does not
+/// know what it has cosigned, and the second one if another process asks it at the same time.
 const REQUESTS: usize = 3;
 /// Interval at which a witness cosigns the newest checkpoint again while the log does not move. The times of
 /// the cosignatures show monitors that the checkpoint is still the newest.

@@ -210,8 +210,8 @@ impl Witness {
         self.key.verifier()
     }
 
-    /// Parses the body of a request to `add-checkpoint`, and verifies the signature of the log. This step needs
-    /// no record, so it can run without a lock.
+    /// Parses the body of a request to `add-checkpoint`, and verifies the signature of the log. This step
+    /// needs no record, so it can run without a lock.
     ///
     /// # Errors
     ///

@@ -223,7 +223,8 @@ async fn a_slow_witness_delays_no_other_and_no_witness_is_asked_without_a_pause(
         let key = files.key();
         let published = backend.published();
         let mut is_stored = false;
-        // After the first request, another process signs a larger checkpoint, which this process does not know.
+        // After the first request, another process signs a larger checkpoint, which this process does not
+        // know.
         let also = async || {
             if !is_stored && !witness.requests().is_empty() {
                 let larger = Checkpoint::new(ORIGIN, 5, root(5)).unwrap();
