@@ -137,7 +137,14 @@ async fn serve(settings: &Settings, folder: &Path, log_keys: Vec<VerifierKey>) -
         }
     };
     let serving = web::listen_plainly(listener, server.router(), listening, stop.clone());
-    let working = async { tokio::join!(serving, reloading).0 };
+    let working = async {
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => ended,
+            // After a stop, the open connections end first.
+            () = reloading => serving.await,
+        }
+    };
     tokio::pin!(working);
     print(&lines.join("\n"))?;
     tokio::select! {

@@ -8,8 +8,9 @@ use tlog::{LogSource, Mirror, MirrorError, PublishedLog, RemoteLog};
 use transparency::policy::Untrusted;
 
 use super::trust::TrustArguments;
+use super::watch::{STALE, WAITS};
 use crate::database;
-use crate::exit_code::Alarmed;
+use crate::exit_code::{Alarmed, NoAnswer};
 use crate::http;
 use crate::output::print;
 use crate::progress::Progress;
@@ -46,12 +47,25 @@ impl MirrorArguments {
         let policy = self.trust.policy()?;
         let mut progress = Progress::start("files", 0, 0, false);
         let mirror = Mirror::new(self.folder.clone());
-        let updated = mirror
-            .update(source, &policy, |done, all| progress.at(done, all))
-            .await;
+        let mut waits = 0;
+        let updated = loop {
+            let updated = mirror
+                .update(source, &policy, |done, all| progress.at(done, all))
+                .await;
+            // The cosignatures of a checkpoint that was just published can be on the way.
+            let lacks_quorum = matches!(updated, Err(MirrorError::Untrusted(Untrusted::Quorum { .. })));
+            if !lacks_quorum || waits == WAITS {
+                break updated;
+            }
+            waits += 1;
+            tokio::time::sleep(STALE).await;
+        };
         progress.end();
         let mirrored = match updated {
             Ok(mirrored) => mirrored,
+            Err(error @ MirrorError::Untrusted(Untrusted::Quorum { .. })) => {
+                return Err(anyhow::Error::from(error).context(NoAnswer));
+            }
             Err(error) => {
                 let alarm = match &error {
                     MirrorError::Fork { .. } => Some(Alarmed::Fork),

@@ -40,10 +40,7 @@ impl WitnessArguments {
         if let Some(other) = keys.iter().find(|key| key.name() != origin) {
             anyhow::bail!("--key {other}: all keys of a log have the same name, here {origin}");
         }
-        let witnesses = self.witness.len();
-        let quorum = self
-            .quorum
-            .unwrap_or(if witnesses == 0 { 0 } else { witnesses / 2 + 1 });
+        let quorum = self.quorum.unwrap_or_else(|| Policy::majority(&self.witness));
         let policy = Policy::new(origin, keys.to_vec(), self.witness.clone(), quorum);
         policy.context("these keys cannot be used together")
     }

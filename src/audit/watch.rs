@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use eventstore::{Clock, SystemClock, private};
-use tlog::{Alarm, Monitor, MonitorError, RemoteLog, Seen, StateError};
+use tlog::{Alarm, Monitor, MonitorError, RemoteLog, Seen};
 use transparency::checkpoint::SignedCheckpoint;
 use transparency::note::MAX_NOTE_LEN;
 use transparency::policy::Policy;
@@ -18,8 +18,12 @@ use crate::output::{causes, print};
 use crate::settings;
 use crate::shutdown::StopSignals;
 
-/// Time after which a smaller checkpoint is read again. Caches keep a checkpoint for at most 5 s.
-const STALE: Duration = Duration::from_secs(6);
+/// Time after which a smaller checkpoint, or a checkpoint without a quorum, is read again. Caches keep a
+/// checkpoint for at most 5 s.
+pub(super) const STALE: Duration = Duration::from_secs(6);
+/// Number of times that a checkpoint without a quorum is read again. Witnesses cosign a checkpoint after it
+/// was published.
+pub(super) const WAITS: usize = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct WatchArguments {
@@ -54,9 +58,9 @@ impl WatchArguments {
         let source = RemoteLog::new(&self.origin, client);
         let source = source.context("--origin: expected a URL such as https://api.example.com/log")?;
         let state = self.state.as_deref().map(SeenFile::open).transpose()?;
-        let last = match &state {
-            Some(state) => state.read(&policy)?,
-            None => None,
+        let (last, attested) = match &state {
+            Some(state) => (state.last.read(&policy)?, state.attested.read(&policy)?),
+            None => (None, None),
         };
         let clock = SystemClock::shared();
         let mut watch = Watch {
@@ -66,9 +70,10 @@ impl WatchArguments {
                 must_grow: self.silence.is_some(),
                 since: clock.monotonic(),
             },
-            monitor: Monitor::new(policy, last).context("the state file")?,
+            monitor: Monitor::new(policy, last, attested).context("the state file")?,
             state,
             reported: None,
+            is_ahead: false,
         };
         let mut signals = StopSignals::listen()?;
         loop {
@@ -77,8 +82,7 @@ impl WatchArguments {
                 () = signals.asked() => return Ok(()),
             };
             if self.once {
-                let seen = checked?;
-                return watch.silence.once(seen, clock.as_ref());
+                return watch.once(checked?, &source, clock.as_ref()).await;
             }
             watch.judge(checked, clock.as_ref())?;
             tokio::select! {
@@ -95,29 +99,32 @@ struct Watch {
     silence: Silence,
     /// The last problem that was logged.
     reported: Option<String>,
+    /// Whether a cosignature from the future was logged.
+    is_ahead: bool,
 }
 
 impl Watch {
     /// Checks the newest checkpoint, and keeps it. Returns an error for an alarm, or if nothing is known.
     async fn check(&mut self, source: &RemoteLog, clock: &dyn Clock) -> anyhow::Result<Seen> {
-        let mut checked = self.monitor.check(source).await;
+        let mut checked = self.monitor.check(source, seconds(clock)).await;
         if matches!(checked, Err(MonitorError::Alarm(Alarm::Shrunk { .. }))) {
             tokio::time::sleep(STALE).await;
-            checked = self.monitor.check(source).await;
+            checked = self.monitor.check(source, seconds(clock)).await;
         }
         let seen = match checked {
             Ok(seen) => seen,
             Err(MonitorError::Alarm(alarm)) => {
-                if let (Alarm::Fork { new, .. }, Some(state)) = (&alarm, &self.state) {
-                    let evidence = state.keep_fork(new)?;
-                    tracing::error!("{} has the checkpoint of the fork", evidence.display());
-                }
+                self.keep_evidence(&alarm);
                 return Err(Alarmed::from(&alarm)).context(causes(&alarm.into()));
             }
             Err(error) => return Err(anyhow::Error::from(error).context(NoAnswer)),
         };
-        if let (Some(state), Some(last)) = (&self.state, self.monitor.last()) {
-            state.write(last)?;
+        if let Some(state) = &self.state {
+            state.write(&self.monitor)?;
+        }
+        let was_ahead = std::mem::replace(&mut self.is_ahead, seen.is_ahead);
+        if seen.is_ahead && !was_ahead {
+            tracing::warn!("a cosignature does not count: its time is more than 5 minutes in the future");
         }
         if seen.is_newer {
             let cosigned = match (self.silence.quorum, seen.has_quorum) {
@@ -130,6 +137,59 @@ impl Watch {
             print(&format!("{time}  {size} events: signed and consistent{cosigned}"))?;
         }
         Ok(seen)
+    }
+
+    /// Keeps the signed checkpoints that prove an alarm. No error hides the alarm.
+    fn keep_evidence(&self, alarm: &Alarm) {
+        let Some(new) = alarm.evidence() else {
+            return;
+        };
+        if let Some(state) = &self.state {
+            let suffix = if matches!(alarm, Alarm::Fork { .. }) {
+                ".fork"
+            } else {
+                ".shrunk"
+            };
+            // The state is the other half of the evidence.
+            let file = NoteFile(super::file::beside(&state.last.0, suffix));
+            match file.write(new) {
+                Ok(()) => {
+                    tracing::error!("{} has the checkpoint that caused the alarm", file.0.display());
+                    return;
+                }
+                Err(error) => tracing::error!(error = causes(&error), "the evidence was not written"),
+            }
+        }
+        for note in self.monitor.last().into_iter().chain([new]) {
+            if let Err(error) = print(&note.to_string()) {
+                tracing::error!(error = causes(&error), "the evidence was not printed");
+            }
+        }
+    }
+
+    /// Judges a single check. A checkpoint that was just published is read again, because its cosignatures
+    /// can be on the way.
+    async fn once(&mut self, mut seen: Seen, source: &RemoteLog, clock: &dyn Clock) -> anyhow::Result<()> {
+        if self.silence.quorum == 0 {
+            return Ok(());
+        }
+        for _ in 0..WAITS {
+            if seen.has_quorum || self.silence.is_fresh(seen, clock) {
+                break;
+            }
+            tokio::time::sleep(STALE).await;
+            seen = self.check(source, clock).await?;
+        }
+        if self.silence.is_fresh(seen, clock) {
+            Ok(())
+        } else if seen.attested_at.is_none() && !seen.has_quorum {
+            let size = seen.size;
+            Err(NoAnswer).context(format!(
+                "too few witnesses have cosigned the checkpoint of {size} events, or any that was seen before"
+            ))
+        } else {
+            self.silence.alarm()
+        }
     }
 
     /// Continues after errors that can pass, until the log has been silent for too long.
@@ -157,6 +217,11 @@ impl Watch {
     }
 }
 
+/// Returns the time in seconds since 1970-01-01 UTC.
+fn seconds(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.now().as_micros() / 1_000_000).unwrap_or(0)
+}
+
 /// When a log counts as silent.
 struct Silence {
     limit: Duration,
@@ -171,18 +236,10 @@ impl Silence {
     /// log without new events has no new checkpoints.
     fn is_fresh(&self, seen: Seen, clock: &dyn Clock) -> bool {
         if self.quorum > 0 {
-            let now = u64::try_from(clock.now().as_micros() / 1_000_000).unwrap_or(0);
-            let recent = |time: u64| now.saturating_sub(time) <= self.limit.as_secs().max(1);
+            let recent = |time: u64| seconds(clock).saturating_sub(time) <= self.limit.as_secs().max(1);
             return seen.attested_at.is_some_and(recent);
         }
         seen.is_newer || !self.must_grow
-    }
-
-    fn once(&self, seen: Seen, clock: &dyn Clock) -> anyhow::Result<()> {
-        if self.quorum > 0 && !self.is_fresh(seen, clock) {
-            return self.alarm();
-        }
-        Ok(())
     }
 
     fn alarm(&self) -> anyhow::Result<()> {
@@ -196,26 +253,45 @@ impl Silence {
     }
 }
 
-/// The file with the last checkpoint.
+/// The files of a monitor.
 struct SeenFile {
-    path: PathBuf,
+    /// The last checkpoint.
+    last: NoteFile,
+    /// The last checkpoint with a quorum.
+    attested: NoteFile,
     /// Two monitors must not overwrite the checkpoints of each other.
     _lock: std::fs::File,
 }
 
 impl SeenFile {
     fn open(path: &Path) -> anyhow::Result<Self> {
-        let lock = tlog::lock_file(super::file::beside(path, ".lock"))?;
+        let lock = super::file::beside(path, ".lock");
+        let lock = tlog::lock_file(&lock).with_context(|| format!("{} cannot be locked", lock.display()))?;
         let Some(lock) = lock else {
             bail!("another process has locked {}", path.display());
         };
-        let path = path.to_owned();
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            last: NoteFile(path.to_owned()),
+            attested: NoteFile(super::file::beside(path, ".cosigned")),
+            _lock: lock,
+        })
     }
 
+    fn write(&self, monitor: &Monitor) -> anyhow::Result<()> {
+        for (file, note) in [(&self.last, monitor.last()), (&self.attested, monitor.attested())] {
+            note.map_or(Ok(()), |note| file.write(note))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file with a signed checkpoint.
+struct NoteFile(PathBuf);
+
+impl NoteFile {
     fn read(&self, policy: &Policy) -> anyhow::Result<Option<SignedCheckpoint>> {
-        let path = self.path.display();
-        let note = match std::fs::read(&self.path) {
+        let path = self.0.display();
+        let note = match std::fs::read(&self.0) {
             Ok(note) => note,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("{path} cannot be read")),
@@ -232,19 +308,8 @@ impl SeenFile {
         Ok(Some(signed))
     }
 
-    fn write(&self, signed: &SignedCheckpoint) -> Result<(), StateError> {
-        let written = private::replace(&self.path, signed.to_string().as_bytes());
-        written.map_err(|error| StateError::Io {
-            path: self.path.clone(),
-            error,
-        })
-    }
-
-    /// Keeps the checkpoint of a fork beside the state. The state is the other half of the evidence.
-    fn keep_fork(&self, signed: &SignedCheckpoint) -> anyhow::Result<PathBuf> {
-        let path = super::file::beside(&self.path, ".fork");
-        private::replace(&path, signed.to_string().as_bytes())
-            .with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(path)
+    fn write(&self, signed: &SignedCheckpoint) -> anyhow::Result<()> {
+        private::replace(&self.0, signed.to_string().as_bytes())
+            .with_context(|| format!("{} cannot be written", self.0.display()))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tlog::WitnessAddress;
+use transparency::policy::Policy;
 
 use super::file;
 use super::list::List;
@@ -56,8 +57,8 @@ impl PublicationSettings {
     /// Returns the number of witnesses that must have cosigned a checkpoint.
     pub(crate) fn witness_quorum(&self) -> usize {
         let set = self.witness_quorum.as_ref().and_then(|set| set.0);
-        let witnesses = self.witnesses().len();
-        set.unwrap_or(if witnesses == 0 { 0 } else { witnesses / 2 + 1 })
+        let keys = self.witnesses().iter().map(WitnessAddress::key);
+        set.unwrap_or_else(|| Policy::majority(keys))
     }
 
     /// Returns the file of the key that signs checkpoints, if it is set.

@@ -1,6 +1,6 @@
 //! The HTTP server of a witness: `POST /add-checkpoint`, and `GET /HASH/checkpoint`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use eventstore::Clock;
-use tlog::{StateError, WitnessFolder};
-use transparency::checkpoint::SignedCheckpoint;
+use tlog::{Conflict, StateError, WitnessFolder};
+use transparency::Hash;
+use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
 use transparency::witness::{
-    AddCheckpoint, Answer, MAX_REQUEST_LEN, Refusal, Witness, WitnessError, monitoring_path,
+    Answer, Latest, MAX_REQUEST_LEN, Refusal, Store as _, Witness, WitnessError, monitoring_path,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -27,16 +28,26 @@ struct Shared {
     witness: Witness,
     /// The origin of each log, by its path in [`monitoring_path`].
     paths: BTreeMap<String, String>,
-    store: Mutex<Record>,
+    folder: WitnessFolder,
+    /// The logs by origin. A slow flush for one log does not delay the others.
+    logs: BTreeMap<String, Mutex<Log>>,
     clock: Arc<dyn Clock>,
     body_timeout: Duration,
 }
 
-/// The folder, and the last conflict that was logged.
-struct Record {
-    folder: WitnessFolder,
-    conflict: Option<SignedCheckpoint>,
+/// What this process remembers of a log.
+#[derive(Default)]
+struct Log {
+    /// The last checkpoint that was kept for monitors, with its time in seconds.
+    published: Option<(Checkpoint, u64)>,
+    /// The conflicts that were logged.
+    conflicts: BTreeSet<(u64, Hash)>,
 }
+
+/// Time in seconds after which the same checkpoint is kept again for monitors, with a newer cosignature.
+const PUBLISH: u64 = 60;
+/// Maximum number of conflicts that are logged between two cosigned checkpoints of a log.
+const CONFLICTS: usize = 64;
 
 impl Server {
     pub(super) fn new(
@@ -47,11 +58,12 @@ impl Server {
         request_timeout: Duration,
     ) -> Self {
         let path = |origin: &String| (monitoring_path(origin), origin.clone());
-        let conflict = None;
+        let log = |origin: &String| (origin.clone(), Mutex::default());
         Self(Arc::new(Shared {
             witness,
             paths: origins.iter().map(path).collect(),
-            store: Mutex::new(Record { folder, conflict }),
+            folder,
+            logs: origins.iter().map(log).collect(),
             clock,
             body_timeout: request_timeout / 2,
         }))
@@ -67,55 +79,104 @@ impl Server {
     /// Answers a request. The record is flushed, so this function blocks.
     fn answer(&self, body: &[u8]) -> Result<Answer, WitnessError<StateError>> {
         let shared = &self.0;
-        let mut record = shared.store.lock().unwrap_or_else(PoisonError::into_inner);
+        // Requests of strangers do not reach the lock.
+        let submission = match shared.witness.verify(body) {
+            Ok(submission) => submission,
+            Err(refusal) => return Ok(refused(refusal)),
+        };
+        let Some(log) = shared.logs.get(submission.checkpoint().checkpoint().origin()) else {
+            return Ok(refused(Refusal::Unknown));
+        };
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         let now = shared.clock.now().as_micros() / 1_000_000;
         let now = u64::try_from(now).unwrap_or(0);
-        let answer = shared.witness.add_checkpoint(&mut record.folder, body, now)?;
+        let answer = shared.witness.cosign(&mut &shared.folder, &submission, now)?;
         match &answer {
-            Answer::Cosigned { checkpoint, .. } => {
-                let cosigned = checkpoint.checkpoint();
-                tracing::info!(
-                    log.origin = cosigned.origin(),
-                    log.size = cosigned.size(),
-                    "cosigned"
-                );
-                if let Err(error) = record.folder.publish(checkpoint) {
-                    tracing::error!(%error, "the cosigned checkpoint cannot be kept for monitors");
-                }
+            Answer::Cosigned { checkpoint, .. } => log.publish(&shared.folder, checkpoint, now),
+            Answer::Refused(Refusal::Inconsistent(_)) => {
+                log.report(&shared.folder, submission.checkpoint())?;
             }
-            Answer::Refused(Refusal::Inconsistent(reason)) => record.report(body, &reason.to_string()),
             Answer::Refused(refusal) => tracing::debug!(%refusal, "a request was refused"),
         }
         Ok(answer)
     }
 }
 
-impl Record {
-    /// Logs a conflict, and keeps the signed checkpoint as evidence.
-    fn report(&mut self, body: &[u8], reason: &str) {
-        let Ok(request) = AddCheckpoint::parse(body) else {
-            return;
-        };
-        let signed = request.checkpoint();
-        // Anyone can repeat a request, so the same checkpoint is logged only once.
-        if self.conflict.as_ref() == Some(signed) {
+fn refused(refusal: Refusal) -> Answer {
+    tracing::debug!(%refusal, "a request was refused");
+    Answer::Refused(refusal)
+}
+
+impl Log {
+    /// Keeps a cosigned checkpoint for monitors. Anyone can repeat a request, so the same checkpoint is not
+    /// written each time.
+    fn publish(&mut self, folder: &WitnessFolder, signed: &SignedCheckpoint, now: u64) {
+        let checkpoint = signed.checkpoint();
+        let published = self.published.as_ref();
+        if published.is_some_and(|(last, at)| last == checkpoint && now.abs_diff(*at) < PUBLISH) {
             return;
         }
-        let checkpoint = signed.checkpoint();
-        let kept = match self.folder.keep_conflict(signed) {
-            Ok(path) => path.display().to_string(),
-            Err(error) => error.to_string(),
-        };
-        tracing::error!(
+        tracing::info!(
             log.origin = checkpoint.origin(),
             log.size = checkpoint.size(),
-            log.root = %checkpoint.root(),
-            cosigned.size = request.old_size(),
-            reason,
-            evidence = kept,
-            "refused a fork: the log has signed a checkpoint that is not proved to extend the cosigned checkpoint"
+            "cosigned"
         );
-        self.conflict = Some(signed.clone());
+        match folder.publish(signed) {
+            Ok(()) => self.published = Some((checkpoint.clone(), now)),
+            Err(error) => tracing::error!(%error, "the cosigned checkpoint cannot be kept for monitors"),
+        }
+        // Smaller checkpoints are refused with 409 from now on.
+        self.conflicts.retain(|(size, _)| *size >= checkpoint.size());
+    }
+
+    /// Logs a conflict, and keeps the signed checkpoint. The same conflict is logged only once.
+    fn report(
+        &mut self,
+        folder: &WitnessFolder,
+        signed: &SignedCheckpoint,
+    ) -> Result<(), WitnessError<StateError>> {
+        let checkpoint = signed.checkpoint();
+        let mut store = folder;
+        let cosigned = store.latest(checkpoint.origin()).map_err(WitnessError::Store)?;
+        let cosigned = cosigned.unwrap_or(Latest {
+            size: 0,
+            root: Hash::EMPTY_ROOT,
+        });
+        let Some(conflict) = Conflict::between(cosigned, checkpoint) else {
+            tracing::debug!("the proof of the cosigned checkpoint is invalid");
+            return Ok(());
+        };
+        let key = (checkpoint.size(), checkpoint.root());
+        let is_full = self.conflicts.len() >= CONFLICTS && conflict == Conflict::Unproved;
+        if is_full || !self.conflicts.insert(key) {
+            return Ok(());
+        }
+        let kept = folder.keep_conflict(conflict, signed);
+        let kept = kept.unwrap_or_else(|error| {
+            tracing::error!(%error, "a checkpoint in conflict cannot be kept");
+            None
+        });
+        let evidence = kept.map(|path| path.display().to_string());
+        let (origin, size, root) = (checkpoint.origin(), checkpoint.size(), checkpoint.root());
+        match conflict {
+            Conflict::Fork => tracing::error!(
+                log.origin = origin,
+                log.size = size,
+                log.root = %root,
+                cosigned.root = %cosigned.root,
+                evidence,
+                "refused a fork: the log has signed another root for the cosigned size"
+            ),
+            Conflict::Unproved => tracing::warn!(
+                log.origin = origin,
+                log.size = size,
+                log.root = %root,
+                cosigned.size = cosigned.size,
+                evidence,
+                "refused a checkpoint: it is not proved that it extends the cosigned checkpoint"
+            ),
+        }
+        Ok(())
     }
 }
 
@@ -145,8 +206,8 @@ async fn checkpoint(State(server): State<Server>, Path(hash): Path<String>) -> R
         return StatusCode::NOT_FOUND.into_response();
     };
     let reading = tokio::task::spawn_blocking(move || {
-        let record = server.0.store.lock().unwrap_or_else(PoisonError::into_inner);
-        record.folder.published(&origin)
+        // The file is replaced as a whole, so reading it needs no lock.
+        server.0.folder.published(&origin)
     });
     match reading.await {
         Ok(Ok(Some(note))) => text(StatusCode::OK, TEXT, note),

@@ -82,6 +82,10 @@ fn witness_command(words: &[&str]) -> &'static mut Command {
     command.args(words)
 }
 
+fn hex(root: Hash) -> String {
+    root.0.map(|byte| format!("{byte:02x}")).concat()
+}
+
 /// Runs `patients audit watch --once`. Returns the exit code and the output.
 fn watch(client: &Client, state: &Path, words: &[&str]) -> (i32, String) {
     let mut command = patients("audit");
@@ -175,6 +179,24 @@ async fn witnesses_cosign_checkpoints_and_none_that_is_down_delays_them() {
         assert_eq!(found, status, "{body:.200}");
         assert!(text.starts_with(answer), "{status}: {text}");
     }
+    // Only the log can cause a report: its own checkpoint with an invalid proof is no conflict, another root
+    // of the same size is a fork.
+    let no_report = witness.program.stderr();
+    assert!(!no_report.contains("refused"), "{no_report}");
+    let log_key = tlog::KeyFile::new(folder.path().join("log.key"));
+    let log_key = log_key.load(ORIGIN).unwrap();
+    let fork = Checkpoint::new(ORIGIN, 2, Hash::leaf(b"other")).unwrap();
+    let suffix = format!("2.{}.fork", hex(fork.root()));
+    let fork = SignedCheckpoint::sign(fork, &log_key).unwrap();
+    let mut padded = fork.clone();
+    let unknown = SignedCheckpoint::sign(fork.checkpoint().clone(), &stranger).unwrap();
+    padded.add(unknown.note().signatures()[0].clone()).unwrap();
+    for signed in [&padded, &fork, &padded] {
+        assert_eq!(witness.post(&request(2, &[], signed)).await.unwrap().0, 422);
+    }
+    let kept = std::fs::read_to_string(witness.file(&suffix)).unwrap();
+    assert_eq!(kept, fork.to_string());
+    assert_eq!(witness.program.stderr().matches("refused a fork").count(), 1);
     let url = format!("http://127.0.0.1:{}/{}", witness.port, monitoring_path(ORIGIN));
     let published = reqwest::Client::get(&http_client().build().unwrap(), url);
     let published = published.send().await.unwrap().bytes().await.unwrap();
@@ -238,15 +260,35 @@ async fn a_log_rewritten_with_its_old_key_is_caught_by_a_witness_and_by_a_monito
     let (code, output) = watch(&client, &state, &trusted);
     assert!(code == 5 && output.contains("fork"), "{code}: {output}");
     assert_eq!(std::fs::read(&state).unwrap(), seen.to_string().into_bytes());
-    let kept = std::fs::read(folder.path().join("seen.fork")).unwrap();
+    let shrunken = std::fs::read(folder.path().join("seen.shrunk")).unwrap();
+    let shrunken = SignedCheckpoint::parse(&shrunken).unwrap();
+    assert_eq!(shrunken.checkpoint().size(), 1);
+    // Evidence that cannot be written is printed, and hides no alarm.
+    let blocked = folder.path().join("seen.fork");
+    std::fs::rename(&blocked, folder.path().join("kept.fork")).unwrap();
+    std::fs::create_dir(&blocked).unwrap();
+    let (code, output) = watch(&client, &state, &trusted);
+    assert!(
+        code == 5 && output.contains(&seen.to_string()) && output.contains(&forked.checkpoint().to_string()),
+        "{code}: {output}"
+    );
+    let kept = std::fs::read(folder.path().join("kept.fork")).unwrap();
     let kept = SignedCheckpoint::parse(&kept).unwrap();
     assert_eq!(kept.checkpoint(), forked.checkpoint());
     kept.verify([&key]).unwrap();
 
+    // The sizes differ, so a witness cannot tell the fork from an invalid proof.
+    let unproved = format!("4.{}.unproved", hex(forked.checkpoint().root()));
     wait_until(SOON, "the witness refuses the fork", async || {
-        witness.program.stderr().contains("refused a fork") && witness.file("conflict").exists()
+        let logged = witness.program.stderr().contains("refused a checkpoint");
+        logged && witness.file(&unproved).exists()
     })
     .await;
+    let (code, output) = watch(&client, &folder.path().join("third"), &trusted);
+    assert!(
+        code == 2 && output.contains("too few witnesses"),
+        "{code}: {output}"
+    );
     wait_until(SOON, "the signer reports the refusal", async || {
         program.stderr().contains("the witness refuses the checkpoint")
     })

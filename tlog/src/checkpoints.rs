@@ -8,7 +8,10 @@ use transparency::note::Signature;
 use transparency::policy::Policy;
 
 use crate::error::TlogError;
+use crate::monitor::AHEAD;
 
+/// Maximum number of rows that [`SignedCheckpoints::review`] reads.
+const REVIEWED: u32 = 1000;
 const COLUMNS: &str = "SELECT size, root, note, signed_at FROM log_checkpoints WHERE origin = ?";
 
 /// A row of `log_checkpoints`.
@@ -157,7 +160,7 @@ impl SignedCheckpoints {
     }
 
     /// Adds the cosignatures of witnesses of the policy to a stored checkpoint, and returns whether it has
-    /// the quorum of the policy.
+    /// the quorum of the policy. Cosignatures from the future are rejected.
     ///
     /// # Errors
     ///
@@ -167,18 +170,74 @@ impl SignedCheckpoints {
         size: u64,
         signatures: &[Signature],
         policy: &Policy,
+        now: Timestamp,
     ) -> Result<bool, CosignError> {
         let number = i64::try_from(size).map_err(|_| TlogError::Size(size))?;
         let mut transaction = self.database.begin().await.map_err(TlogError::from)?;
         let stored = self.locked(&mut transaction, number).await?;
-        let (stored, is_trusted) = stored.ok_or(CosignError::Removed(size))?;
+        let (stored, _) = stored.ok_or(CosignError::Removed(size))?;
         let mut merged = stored.parse()?;
-        cosignature::merge(&mut merged, signatures, policy.witnesses())?;
-        let has_quorum = is_trusted || policy.check(&merged).is_ok();
+        let added = cosignature::merge(&mut merged, signatures, policy.witnesses())?;
+        let latest = u64::try_from(now.as_micros() / 1_000_000).unwrap_or(0) + AHEAD;
+        if let Some(ahead) = added.iter().find(|added| added.timestamp > Some(latest)) {
+            return Err(CosignError::Ahead(ahead.key.name().to_owned()));
+        }
+        let has_quorum = policy.check(&merged).is_ok();
         self.update(&mut transaction, &merged, has_quorum, stored.signed_at)
             .await?;
         transaction.commit().await.map_err(TlogError::from)?;
         Ok(has_quorum)
+    }
+
+    /// Records which checkpoints are trusted, from the newest one to the first that `is_trusted` accepts.
+    /// Older rows than [`REVIEWED`] are recorded as not trusted if it accepts none before. The witnesses and
+    /// the quorum can have changed since the rows were written.
+    ///
+    /// # Errors
+    ///
+    /// [`TlogError`].
+    pub(crate) async fn review(
+        &self,
+        is_trusted: impl Fn(&SignedCheckpoint) -> bool,
+    ) -> Result<(), TlogError> {
+        let mut connection = self.database.reader().await?;
+        let rows = connection
+            .query(&format!("{COLUMNS} ORDER BY size DESC LIMIT {REVIEWED}"))
+            .bind(self.origin.as_str())
+            .fetch_all()
+            .await?;
+        // SQLite has few connections.
+        drop(connection);
+        let mut lowest = None;
+        for row in &rows {
+            let stored = of(row)?;
+            let is_trusted = stored.parse().is_ok_and(|signed| is_trusted(&signed));
+            self.set_quorum("size = ?", stored.size, is_trusted).await?;
+            if is_trusted {
+                return Ok(());
+            }
+            lowest = Some(stored.size);
+        }
+        match lowest {
+            Some(lowest) => self.set_quorum("size < ?", lowest, false).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn set_quorum(&self, rows: &str, size: u64, has_quorum: bool) -> Result<(), TlogError> {
+        let mut connection = self.database.writer().await?;
+        let has_quorum = i64::from(has_quorum);
+        connection
+            .query(&format!(
+                "UPDATE log_checkpoints SET has_quorum = ? WHERE origin = ? AND {rows} AND has_quorum <> ?"
+            ))
+            .bind(has_quorum)
+            .bind(self.origin.as_str())
+            .bind(i64::try_from(size).map_err(|_| TlogError::Size(size))?)
+            .bind(has_quorum)
+            .execute()
+            .await?;
+        Ok(())
     }
 
     /// Returns the checkpoint with this size, and whether it has a quorum. Locks the row.
@@ -233,6 +292,9 @@ pub enum CosignError {
     /// The checkpoint was removed from the database.
     #[error("the checkpoint of {0} events is not in the database any more")]
     Removed(u64),
+    /// The time of a cosignature is more than 5 minutes in the future.
+    #[error("the cosignature of {0} has a time in the future")]
+    Ahead(String),
     /// No cosignature is from a known witness, or a cosignature is invalid.
     #[error(transparent)]
     Merge(#[from] MergeError),

@@ -72,5 +72,5 @@ pub use signer::{AdoptError, Outcome, SignError, Signer, adopt};
 pub use source::{LogSource, RemoteLog, SourceError};
 pub use state::{LockedState, StateError, StateFile, lock_file};
 pub use tiles::Tiles;
-pub use witness_folder::{WitnessFolder, witness_key_file};
+pub use witness_folder::{Conflict, WitnessFolder, witness_key_file};
 pub use witnesses::{AddressError, WitnessAddress, Witnesses};

@@ -1,6 +1,7 @@
 //! Metrics of the signer and of its witnesses.
 
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -56,7 +57,14 @@ pub(crate) fn witness(name: &str) {
     };
     METRICS.cosigned_size.get_or_create(&label).set(0);
     METRICS.cosigned_at.get_or_create(&label).set(0);
-    for outcome in ["cosigned", "unreachable", "rejected", "inconsistent", "failed"] {
+    for outcome in [
+        "cosigned",
+        "unreachable",
+        "rejected",
+        "ahead",
+        "inconsistent",
+        "failed",
+    ] {
         let witness = name.to_owned();
         let labels = RequestLabels { witness, outcome };
         METRICS.requests.get_or_create(&labels).inc_by(0);
@@ -79,9 +87,11 @@ pub(crate) fn not_cosigned(witness: &str, outcome: &'static str) {
     METRICS.request(witness, outcome);
 }
 
-/// Records that the checkpoint of this size has its quorum.
+/// Records that the checkpoint of this size has its quorum. A slow witness can complete the quorum of an
+/// earlier checkpoint later.
 pub(crate) fn quorum(size: u64) {
-    METRICS.quorum.set(i64::try_from(size).unwrap_or(i64::MAX));
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    METRICS.quorum.inner().fetch_max(size, Ordering::Relaxed);
 }
 
 /// Records that an operator must solve a problem.

@@ -13,10 +13,15 @@ use std::path::{Path, PathBuf};
 use transparency::Hash;
 use transparency::checkpoint::{CheckpointError, SignedCheckpoint};
 use transparency::policy::{Policy, Untrusted};
-use transparency::tile::{FULL_WIDTH, Level, Tile, decode_entries, decode_hashes, encode_entries};
+use transparency::tile::{Level, Tile, decode_entries, decode_hashes, encode_entries};
 use transparency::tree::Frontier;
 
-use crate::source::{LogSource, SourceError, extends, frontier};
+use crate::monitor::keep_cosignatures;
+use crate::source::{self, LogSource, SourceError, extends, frontier, root_of};
+use crate::state::lock_file;
+
+/// Name of the lock in the folder of a mirror.
+const LOCK: &str = ".lock";
 
 /// Reason why a mirror is not up to date.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,15 @@ pub enum MirrorError {
     /// The newest checkpoint is not trusted.
     #[error("the newest checkpoint is not trusted: {0}")]
     Untrusted(#[from] Untrusted),
+    /// The checkpoint of the mirror is not signed with a known key of the log.
+    #[error("{}: the mirrored checkpoint is not trusted: {error}; if the key was replaced, also pass the old key", path.display())]
+    MirroredUntrusted {
+        /// Path of the checkpoint.
+        path: PathBuf,
+        /// The error.
+        #[source]
+        error: Untrusted,
+    },
     /// The checkpoint of the mirror is not a checkpoint of the log.
     #[error("{}: {error}", path.display())]
     Mirrored {
@@ -53,6 +67,9 @@ pub enum MirrorError {
         /// Size of the newest checkpoint.
         new: u64,
     },
+    /// Another process writes to the same mirror.
+    #[error("another process has locked {}", .0.display())]
+    Locked(PathBuf),
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {
@@ -99,10 +116,11 @@ impl Mirror {
         policy: &Policy,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Mirrored, MirrorError> {
-        let newest = source.checkpoint().await?;
+        let mut newest = source.checkpoint().await?;
         policy.check(&newest)?;
-        let new = newest.checkpoint();
+        let _lock = self.lock()?;
         let old = self.checkpoint(policy)?;
+        let new = newest.checkpoint();
         let covered = old.as_ref().map_or(0, |old| old.checkpoint().size());
         if let Some(old) = &old {
             let (old, new_size) = (old.checkpoint(), new.size());
@@ -138,9 +156,10 @@ impl Mirror {
                 let content = source.tile(tile).await?;
                 let content = expected.accepts(tile, &content).ok_or(SourceError::Tile(*tile))?;
                 write(&path, &content)?;
-                folders.extend(path.ancestors().skip(1).map(Path::to_owned));
                 written += 1;
             }
+            // A run that was interrupted can have left files whose folders are not durable.
+            folders.extend(path.ancestors().skip(1).map(Path::to_owned));
             progress(done, all);
         }
         folders.retain(|folder| folder.starts_with(&self.folder));
@@ -149,15 +168,33 @@ impl Mirror {
                 .and_then(|folder| folder.sync_all())
                 .map_err(|error| failed(folder, error))?;
         }
+        let size = new.size();
         // The same checkpoint can have got more cosignatures.
+        if let Some(old) = old.as_ref().filter(|old| old.checkpoint().size() == size) {
+            keep_cosignatures(&mut newest, old, policy);
+        }
         if old.as_ref() != Some(&newest) {
             let path = self.folder.join("checkpoint");
+            // On some network file systems, a lock does not exclude processes of other machines.
+            if self.checkpoint(policy)? != old {
+                return Err(MirrorError::Locked(path));
+            }
             write(&path, newest.to_string().as_bytes())?;
             let synced = fs::File::open(&self.folder).and_then(|folder| folder.sync_all());
             synced.map_err(|error| failed(&self.folder, error))?;
         }
-        let size = new.size();
         Ok(Mirrored { size, written })
+    }
+
+    /// Locks the folder, which is created if it does not exist.
+    fn lock(&self) -> Result<fs::File, MirrorError> {
+        fs::create_dir_all(&self.folder).map_err(|error| failed(&self.folder, error))?;
+        let path = self.folder.join(LOCK);
+        match lock_file(&path) {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(MirrorError::Locked(self.folder.clone())),
+            Err(error) => Err(failed(&path, error)),
+        }
     }
 
     /// Returns the mirrored checkpoint, if any. It must be signed by the log.
@@ -166,10 +203,13 @@ impl Mirror {
         let Some(note) = read(&path)? else {
             return Ok(None);
         };
-        let signed = SignedCheckpoint::parse(&note).map_err(|error| MirrorError::Mirrored { path, error })?;
+        let signed = match SignedCheckpoint::parse(&note) {
+            Ok(signed) => signed,
+            Err(error) => return Err(MirrorError::Mirrored { path, error }),
+        };
         match policy.check(&signed) {
             Ok(_) | Err(Untrusted::Quorum { .. }) => Ok(Some(signed)),
-            Err(untrusted) => Err(untrusted.into()),
+            Err(error) => Err(MirrorError::MirroredUntrusted { path, error }),
         }
     }
 
@@ -192,10 +232,7 @@ impl Mirror {
         if tile.is_partial() {
             return Ok(Expected::Edge(edge.of(level)));
         }
-        let width = u64::from(FULL_WIDTH);
-        let parent = Tile::at(Level::Hashes(level + 1), tile.index() / width, size);
-        let parent = parent.ok_or(SourceError::Tile(*tile))?;
-        let within = usize::try_from(tile.index() % width).unwrap_or_default();
+        let (parent, within) = source::above(tile, size).ok_or(SourceError::Tile(*tile))?;
         let root = self.hashes(above, parent)?.get(within).copied();
         Ok(Expected::Root(root.ok_or(SourceError::Tile(parent))?))
     }
@@ -285,13 +322,6 @@ impl Expected {
     }
 }
 
-/// Returns the root of a perfect tree over hashes.
-fn root_of(hashes: &[Hash]) -> Hash {
-    let mut tree = Frontier::default();
-    tree.extend(hashes.iter().copied());
-    tree.root()
-}
-
 /// Reads a file, if it exists.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, MirrorError> {
     match fs::read(path) {
@@ -303,17 +333,24 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, MirrorError> {
 
 /// Writes a file as a whole. The folder's entry is not durable yet.
 fn write(path: &Path, content: &[u8]) -> Result<(), MirrorError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
     let write = || {
+        let mut suffix = [0; 8];
+        getrandom::fill(&mut suffix).map_err(io::Error::other)?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:016x}.tmp", u64::from_be_bytes(suffix)));
+        let temporary = path.with_file_name(name);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut file = fs::File::create(&temporary)?;
-        io::Write::write_all(&mut file, content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        let mut file = fs::File::create_new(&temporary)?;
+        let written = io::Write::write_all(&mut file, content)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // The error of the write is the one to report.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
     };
     write().map_err(|error| failed(path, error))
 }

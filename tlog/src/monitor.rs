@@ -1,10 +1,17 @@
 //! A monitor: it follows the checkpoints of a log from outside.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use transparency::checkpoint::SignedCheckpoint;
-use transparency::note::Verified;
+use transparency::note::{Verified, VerifierKey};
 use transparency::policy::{Policy, Untrusted};
 
 use crate::source::{LogSource, SourceError, extends};
+
+/// Time in seconds by which the clock of a witness can be ahead. Later cosignatures would hide the silence of
+/// a log until their time has come.
+pub(crate) const AHEAD: u64 = 5 * 60;
 
 /// What a monitor has detected. Only people can decide what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -24,17 +31,30 @@ pub enum Alarm {
     },
     /// The newest checkpoint is smaller than a checkpoint that was seen before.
     #[error(
-        "the log has shrunk: its newest checkpoint has {new} events, but a checkpoint of {old} events was seen before"
+        "the log has shrunk: its newest checkpoint has {} events, but a checkpoint of {old} events was seen before",
+        new.checkpoint().size()
     )]
     Shrunk {
         /// Size of the checkpoint that was seen before.
         old: u64,
-        /// Size of the newest checkpoint.
-        new: u64,
+        /// The newest checkpoint.
+        new: Box<SignedCheckpoint>,
     },
     /// The newest checkpoint is not signed by the log, or a known signature is invalid.
     #[error("the newest checkpoint is not trusted: {0}")]
     Signature(#[source] Untrusted),
+}
+
+impl Alarm {
+    /// Returns the checkpoint that contradicts the checkpoint that was seen before, if the log has signed
+    /// one.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&SignedCheckpoint> {
+        match self {
+            Self::Fork { new, .. } | Self::Shrunk { new, .. } => Some(new),
+            Self::Signature(_) => None,
+        }
+    }
 }
 
 /// Reason why a check did not succeed.
@@ -58,9 +78,11 @@ pub struct Seen {
     pub is_newer: bool,
     /// Whether enough witnesses have cosigned.
     pub has_quorum: bool,
-    /// The time, in seconds since 1970-01-01 UTC, since which enough witnesses have stated that the
-    /// checkpoint is the newest. `None` without a quorum.
+    /// The latest time, in seconds since 1970-01-01 UTC, at which enough witnesses had stated that this
+    /// checkpoint or an earlier one was the newest. `None` if no checkpoint with a quorum was seen.
     pub attested_at: Option<u64>,
+    /// Whether a cosignature has a time in the future. Its time is ignored.
+    pub is_ahead: bool,
 }
 
 /// A monitor of one log.
@@ -68,19 +90,30 @@ pub struct Seen {
 pub struct Monitor {
     policy: Policy,
     last: Option<SignedCheckpoint>,
+    /// The checkpoint with the latest time of a quorum.
+    attested: Option<SignedCheckpoint>,
 }
 
 impl Monitor {
-    /// Makes a monitor that trusts checkpoints by this policy. `last` is the last checkpoint that was seen.
+    /// Makes a monitor that trusts checkpoints by this policy. `last` is the last checkpoint that was seen,
+    /// and `attested` the last one with a quorum, as returned by [`Monitor::attested`].
     ///
     /// # Errors
     ///
-    /// If `last` is not signed by the log.
-    pub fn new(policy: Policy, last: Option<SignedCheckpoint>) -> Result<Self, Untrusted> {
-        if let Some(last) = &last {
-            signatures(&policy, last)?;
+    /// If one of the two is not signed by the log.
+    pub fn new(
+        policy: Policy,
+        last: Option<SignedCheckpoint>,
+        attested: Option<SignedCheckpoint>,
+    ) -> Result<Self, Untrusted> {
+        for seen in [&last, &attested].into_iter().flatten() {
+            times(&policy, seen)?;
         }
-        Ok(Self { policy, last })
+        Ok(Self {
+            policy,
+            last,
+            attested,
+        })
     }
 
     /// The last checkpoint that was seen.
@@ -89,62 +122,103 @@ impl Monitor {
         self.last.as_ref()
     }
 
+    /// The last checkpoint with a quorum that was seen. Newer checkpoints have no quorum yet.
+    #[must_use]
+    pub const fn attested(&self) -> Option<&SignedCheckpoint> {
+        self.attested.as_ref()
+    }
+
     /// Reads the newest checkpoint, checks its signatures, and checks by a proof from tiles that it extends
-    /// the last one. Then it becomes the last one.
+    /// the last one. Then it becomes the last one. `now` is the time in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
     ///
     /// [`MonitorError`].
-    pub async fn check(&mut self, source: &impl LogSource) -> Result<Seen, MonitorError> {
-        let newest = source.checkpoint().await?;
-        let attested_at = signatures(&self.policy, &newest).map_err(Alarm::Signature)?;
+    pub async fn check(&mut self, source: &impl LogSource, now: u64) -> Result<Seen, MonitorError> {
+        let mut newest = source.checkpoint().await?;
+        times(&self.policy, &newest).map_err(Alarm::Signature)?;
         let new = newest.checkpoint();
-        let before = self.last.as_ref().map(SignedCheckpoint::checkpoint);
         let mut is_newer = true;
-        if let Some(old) = before {
+        if let Some(last) = &self.last {
+            let old = last.checkpoint();
             is_newer = new.size() > old.size();
             if new.size() < old.size() {
-                let (old, new) = (old.size(), new.size());
+                let (old, new) = (old.size(), Box::new(newest));
                 return Err(Alarm::Shrunk { old, new }.into());
             }
             if !extends(source, old, new).await? {
                 let (old, new) = (old.size(), Box::new(newest));
                 return Err(Alarm::Fork { old, new }.into());
             }
+            if !is_newer {
+                keep_cosignatures(&mut newest, last, &self.policy);
+            }
         } else {
             crate::source::frontier(source, new).await?;
         }
+        let times = times(&self.policy, &newest).map_err(Alarm::Signature)?;
+        let latest = now.saturating_add(AHEAD);
+        let attested_at = quorum_time(&self.policy, &times, latest);
+        let before = self.attested.as_ref().and_then(|attested| {
+            let times = self::times(&self.policy, attested).ok()?;
+            quorum_time(&self.policy, &times, latest)
+        });
+        if attested_at > before {
+            self.attested = Some(newest.clone());
+        }
         let seen = Seen {
-            size: new.size(),
+            size: newest.checkpoint().size(),
             is_newer,
-            has_quorum: attested_at.is_some() || self.policy.quorum() == 0,
-            attested_at,
+            has_quorum: times.len() >= self.policy.quorum(),
+            attested_at: attested_at.max(before),
+            is_ahead: times.values().any(|time| *time > latest),
         };
         self.last = Some(newest);
         Ok(seen)
     }
 }
 
-/// Checks the signatures of a checkpoint. Cosignatures can be missing, because witnesses cosign a checkpoint
-/// after it was published. If there are enough, returns the time since which they exist.
-fn signatures(policy: &Policy, signed: &SignedCheckpoint) -> Result<Option<u64>, Untrusted> {
-    let verified = match policy.check(signed) {
-        Ok(verified) => verified,
-        Err(Untrusted::Quorum { .. }) => return Ok(None),
+/// Checks the signatures of a checkpoint, and returns the latest time at which each witness has cosigned.
+/// Cosignatures can be missing, because witnesses cosign a checkpoint after it was published.
+fn times(policy: &Policy, signed: &SignedCheckpoint) -> Result<BTreeMap<String, u64>, Untrusted> {
+    match policy.check(signed) {
+        Ok(_) | Err(Untrusted::Quorum { .. }) => {}
         Err(untrusted) => return Err(untrusted),
-    };
-    let Some(last) = policy.quorum().checked_sub(1) else {
-        return Ok(None);
-    };
-    let mut times: Vec<(&str, u64)> = Vec::new();
+    }
+    let mut times = BTreeMap::new();
+    let verified = signed.verify(policy.log().iter().chain(policy.witnesses()))?;
     for Verified { key, timestamp } in verified {
         let Some(time) = timestamp else { continue };
         // A witness with two keys counts once.
-        match times.iter_mut().find(|(name, _)| *name == key.name()) {
-            Some((_, latest)) => *latest = time.max(*latest),
-            None => times.push((key.name(), time)),
+        let latest = times.entry(key.name().to_owned()).or_insert(time);
+        *latest = time.max(*latest);
+    }
+    Ok(times)
+}
+
+/// Returns the time since which enough cosignatures exist. Cosignatures after `latest` do not count.
+fn quorum_time(policy: &Policy, times: &BTreeMap<String, u64>, latest: u64) -> Option<u64> {
+    let mut times: Vec<u64> = times.values().copied().filter(|time| *time <= latest).collect();
+    times.sort_unstable_by_key(|time| Reverse(*time));
+    times.get(policy.quorum().checked_sub(1)?).copied()
+}
+
+/// Adds the cosignatures of an earlier copy of the same checkpoint that are missing or older in `newest`. A
+/// server behind a cache can return fewer cosignatures than were seen before.
+pub(crate) fn keep_cosignatures(newest: &mut SignedCheckpoint, earlier: &SignedCheckpoint, policy: &Policy) {
+    let time_of = |signed: &SignedCheckpoint, key: &VerifierKey| {
+        let verified = signed.verify([key]).ok()?;
+        verified.first()?.timestamp
+    };
+    for key in policy.witnesses() {
+        if time_of(earlier, key) > time_of(newest, key) {
+            let lines = earlier.note().signatures().iter();
+            // The encoding of a cosignature begins with its time.
+            let latest = lines
+                .filter(|line| line.is_of(key))
+                .max_by_key(|line| line.bytes());
+            // A note without room keeps what it has.
+            let _ = latest.map(|line| newest.add(line.clone()));
         }
     }
-    times.sort_unstable_by_key(|(_, time)| std::cmp::Reverse(*time));
-    Ok(times.get(last).map(|(_, time)| *time))
 }

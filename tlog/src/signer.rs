@@ -177,15 +177,26 @@ impl Signer {
     ) {
         let mut due = Duration::ZERO;
         let mut reported = None;
+        let mut is_reviewed = false;
         loop {
             let now = self.clock.monotonic();
             let outcome = match lease.hold().await {
-                Ok(true) if now >= due => self.sign(lease).await,
+                Ok(true) if now >= due => {
+                    let mut signed = self.sign(lease).await;
+                    if !is_reviewed && matches!(signed, Ok(Outcome::Signed(_) | Outcome::UpToDate(_))) {
+                        match self.review().await {
+                            Ok(()) => is_reviewed = true,
+                            Err(error) => signed = Err(error.into()),
+                        }
+                    }
+                    signed
+                }
                 Ok(is_held) => {
                     if !is_held {
                         newest.send_if_modified(|size| size.take().is_some());
                         metrics::elsewhere();
                         reported = None;
+                        is_reviewed = false;
                     }
                     Ok(Outcome::Elsewhere)
                 }
@@ -223,6 +234,15 @@ impl Signer {
             }
             tokio::time::sleep(tick).await;
         }
+    }
+
+    /// Records which of the newest checkpoints have a quorum by the settings of this process.
+    async fn review(&self) -> Result<(), TlogError> {
+        let policy = self.witnesses.as_ref().map(Witnesses::policy);
+        let is_trusted = |signed: &SignedCheckpoint| {
+            self.needs_no_witness() || policy.is_some_and(|policy| policy.check(signed).is_ok())
+        };
+        self.published.checkpoints().review(is_trusted).await
     }
 
     /// Whether a checkpoint has its quorum without cosignatures.

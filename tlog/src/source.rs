@@ -7,7 +7,7 @@ use reqwest::header::CACHE_CONTROL;
 use reqwest::{Client, StatusCode, Url};
 use transparency::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use transparency::note::MAX_NOTE_LEN;
-use transparency::tile::{ContentError, Level, Missing, Tile};
+use transparency::tile::{ContentError, FULL_WIDTH, Level, Missing, Tile, decode_hashes};
 use transparency::tree::{Frontier, Plan, verify_consistency};
 use transparency::{Hash, MAX_SIZE};
 
@@ -78,8 +78,8 @@ pub struct RemoteLog {
 }
 
 impl RemoteLog {
-    /// Names the log below a URL, such as `https://api.example.com/log`. Returns `None` unless it is an `http`
-    /// or `https` URL without credentials, query and fragment.
+    /// Names the log below a URL, such as `https://api.example.com/log`. Returns `None` unless it is an
+    /// `http` or `https` URL without credentials, query and fragment.
     #[must_use]
     pub fn new(base: &str, client: Client) -> Option<Self> {
         let base = http::base_url(base)?;
@@ -146,51 +146,100 @@ impl LogSource for PublishedLog {
     }
 }
 
-/// Reads the hashes of a plan.
-async fn hashes(source: &impl LogSource, plan: &Plan) -> Result<Vec<Hash>, SourceError> {
-    let mut tiles = BTreeMap::new();
-    for tile in plan.tiles() {
-        tiles.insert(tile, source.tile(&tile).await?);
-    }
-    Ok(plan.hashes(&mut tiles)?)
-}
-
 /// Reads the perfect subtrees of a tree, and checks that they have the root of the checkpoint.
 pub(crate) async fn frontier(
     source: &impl LogSource,
     checkpoint: &Checkpoint,
 ) -> Result<Frontier, SourceError> {
-    let size = checkpoint.size();
-    let plan = Plan::frontier(size).ok_or(SourceError::Size(size))?;
-    let hashes = hashes(source, &plan).await?;
-    let frontier = Frontier::from_hashes(size, hashes).ok_or(SourceError::Size(size))?;
-    if frontier.root() == checkpoint.root() {
-        Ok(frontier)
-    } else {
-        Err(SourceError::Root(size))
-    }
+    Ok(VerifiedTiles::edge(source, checkpoint).await?.1)
 }
 
 /// Whether the tree of `new` extends the tree of `old`, by a proof that is computed from tiles. The size of
 /// `new` must not be smaller.
 ///
-/// If the tiles do not have the root of `new`, nothing is known, and the result is an error.
+/// Each tile is verified with the root of `new` before the proof is computed, so a damaged tile is an error
+/// and never a fork.
 pub(crate) async fn extends(
     source: &impl LogSource,
     old: &Checkpoint,
     new: &Checkpoint,
 ) -> Result<bool, SourceError> {
-    if old.size() == new.size() {
+    let size = new.size();
+    if old.size() == size {
         return Ok(old.root() == new.root());
     }
-    if old.size() > 0 {
-        let size = new.size();
-        let plan = Plan::consistency(old.size(), size).ok_or(SourceError::Size(size))?;
-        let proof = hashes(source, &plan).await?;
-        if verify_consistency(&proof, old.size(), &old.root(), size, &new.root()).is_ok() {
-            return Ok(true);
+    let (mut tiles, _) = VerifiedTiles::edge(source, new).await?;
+    if old.size() == 0 {
+        return Ok(old.root() == Hash::EMPTY_ROOT);
+    }
+    let plan = Plan::consistency(old.size(), size).ok_or(SourceError::Size(size))?;
+    for tile in plan.tiles() {
+        tiles.read(source, tile).await?;
+    }
+    let proof = plan.hashes(&mut tiles.contents)?;
+    Ok(verify_consistency(&proof, old.size(), &old.root(), size, &new.root()).is_ok())
+}
+
+/// Tiles that have been verified with a signed root. Each tile is read once.
+struct VerifiedTiles {
+    size: u64,
+    contents: BTreeMap<Tile, Vec<u8>>,
+}
+
+impl VerifiedTiles {
+    /// Reads the partial tiles of a tree, and the perfect subtrees that they consist of. The signed root
+    /// verifies every hash of these tiles.
+    async fn edge(source: &impl LogSource, checkpoint: &Checkpoint) -> Result<(Self, Frontier), SourceError> {
+        let size = checkpoint.size();
+        let plan = Plan::frontier(size).ok_or(SourceError::Size(size))?;
+        let mut contents = BTreeMap::new();
+        for tile in plan.tiles() {
+            contents.insert(tile, source.tile(&tile).await?);
+        }
+        let hashes = plan.hashes(&mut contents)?;
+        let frontier = Frontier::from_hashes(size, hashes).ok_or(SourceError::Size(size))?;
+        if frontier.root() == checkpoint.root() {
+            Ok((Self { size, contents }, frontier))
+        } else {
+            Err(SourceError::Root(size))
         }
     }
-    frontier(source, new).await?;
-    Ok(old.size() == 0)
+
+    /// Reads a tile, and the tiles above it that verify it.
+    async fn read(&mut self, source: &impl LogSource, tile: Tile) -> Result<(), SourceError> {
+        // The tiles above a tile end with a partial tile, which `edge` has read.
+        let mut missing = Vec::new();
+        let mut next = Some(tile);
+        while let Some(tile) = next.filter(|tile| !self.contents.contains_key(tile)) {
+            missing.push(tile);
+            next = above(&tile, self.size).map(|(above, _)| above);
+        }
+        for tile in missing.into_iter().rev() {
+            let (above, within) = above(&tile, self.size).ok_or(SourceError::Tile(tile))?;
+            let root = above.hashes(&mut self.contents)?.get(within).copied();
+            let content = source.tile(&tile).await?;
+            let hashes = decode_hashes(&content).filter(|hashes| Some(root_of(hashes)) == root);
+            hashes.ok_or(SourceError::Tile(tile))?;
+            self.contents.insert(tile, content);
+        }
+        Ok(())
+    }
+}
+
+/// Returns the tile of the tree of `size` leaves that has the root of a full tile, and the index of the root
+/// within it. Returns `None` for a partial tile.
+pub(crate) fn above(tile: &Tile, size: u64) -> Option<(Tile, usize)> {
+    let (Level::Hashes(level), false) = (tile.level(), tile.is_partial()) else {
+        return None;
+    };
+    let width = u64::from(FULL_WIDTH);
+    let above = Tile::at(Level::Hashes(level + 1), tile.index() / width, size)?;
+    Some((above, usize::try_from(tile.index() % width).ok()?))
+}
+
+/// Returns the root of a tree over hashes.
+pub(crate) fn root_of(hashes: &[Hash]) -> Hash {
+    let mut tree = Frontier::default();
+    tree.extend(hashes.iter().copied());
+    tree.root()
 }

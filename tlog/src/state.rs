@@ -27,6 +27,26 @@ pub enum StateError {
         #[source]
         error: io::Error,
     },
+    /// The lock file beside the state file cannot be created or locked.
+    #[error("the lock file {}: {error}", path.display())]
+    Lock {
+        /// Path of the file.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        error: io::Error,
+    },
+    /// The state is older than a checkpoint that was made with it.
+    #[error(
+        "the state file {} is missing or was restored from a backup: the checkpoint of {newest} events beside it          is newer. Do not remove that checkpoint; see \"Loss of a witness\" in docs/audit.md",
+        path.display()
+    )]
+    Behind {
+        /// Path of the file.
+        path: PathBuf,
+        /// Size of the newer checkpoint.
+        newest: u64,
+    },
     /// The file does not contain a checkpoint.
     #[error("the state file {}: {error}", path.display())]
     Content {
@@ -75,13 +95,16 @@ impl StateFile {
     ///
     /// # Errors
     ///
-    /// [`StateError::Io`].
+    /// [`StateError::Lock`].
     pub fn lock(&self) -> Result<Option<LockedState>, StateError> {
-        let lock = lock_file(with_suffix(&self.0, ".lock"))?;
-        Ok(lock.map(|lock| LockedState {
-            path: self.0.clone(),
-            _lock: lock,
-        }))
+        let path = with_suffix(&self.0, ".lock");
+        match lock_file(&path) {
+            Ok(lock) => Ok(lock.map(|lock| LockedState {
+                path: self.0.clone(),
+                _lock: lock,
+            })),
+            Err(error) => Err(StateError::Lock { path, error }),
+        }
     }
 }
 
@@ -90,14 +113,14 @@ impl StateFile {
 ///
 /// # Errors
 ///
-/// [`StateError::Io`].
-pub fn lock_file(path: PathBuf) -> Result<Option<File>, StateError> {
+/// If the file cannot be created or locked.
+pub fn lock_file(path: &Path) -> io::Result<Option<File>> {
     let opened = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(&path);
+        .open(path);
     let locked = opened.map_err(TryLockError::Error).and_then(|file| {
         file.try_lock()?;
         Ok(file)
@@ -105,7 +128,7 @@ pub fn lock_file(path: PathBuf) -> Result<Option<File>, StateError> {
     match locked {
         Ok(file) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(StateError::Io { path, error }),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -20,8 +20,11 @@ use crate::http::{self, HttpError};
 use crate::metrics;
 use crate::published::PublishedLog;
 
-/// First and longest pause after a failed request.
+/// First and longest pause after a request. The first one also follows a successful request.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Maximum number of requests of one attempt. A witness rejects the first request if this process does not
+/// know what it has cosigned, and the second one if another process asks it at the same time.
+const REQUESTS: usize = 3;
 /// Interval at which a witness cosigns the newest checkpoint again while the log does not move. The times of
 /// the cosignatures show monitors that the checkpoint is still the newest.
 const REFRESH: Duration = Duration::from_mins(5);
@@ -118,6 +121,10 @@ impl Witnesses {
         self.policy.quorum()
     }
 
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Returns a task for each witness.
     pub(crate) fn cosigners(
         &self,
@@ -162,6 +169,17 @@ enum AskError {
         /// Size of the newest checkpoint.
         size: u64,
     },
+    /// The witness states that it has cosigned a larger checkpoint.
+    #[error(
+        "the witness states that it has cosigned {known} events, but the newest checkpoint has {size}: another \
+         process has signed a larger checkpoint, or the witness is wrong"
+    )]
+    Ahead {
+        /// Size that the witness states.
+        known: u64,
+        /// Size of the newest checkpoint.
+        size: u64,
+    },
     /// The checkpoint was not cosigned, or the cosignature is invalid.
     #[error(transparent)]
     Cosign(#[from] CosignError),
@@ -180,6 +198,7 @@ impl AskError {
             Self::Http(_) => "unreachable",
             Self::Response(_) | Self::Rejected(_) => "rejected",
             Self::Inconsistent { .. } => "inconsistent",
+            Self::Ahead { .. } => "ahead",
             Self::Cosign(_) => "failed",
         }
     }
@@ -192,7 +211,7 @@ pub(crate) struct Cosigner {
     client: Client,
     published: PublishedLog,
     clock: Arc<dyn Clock>,
-    /// Size of the checkpoint that the witness has cosigned last, as far as this process knows.
+    /// Size of the last checkpoint that the witness has cosigned for this process.
     known: u64,
 }
 
@@ -240,7 +259,7 @@ impl Cosigner {
                     }
                     cosigned = Some((size, self.clock.monotonic()));
                     pause = PAUSES.0;
-                    not_before = Duration::ZERO;
+                    not_before = self.clock.monotonic() + pause;
                 }
                 Err(error) => {
                     metrics::not_cosigned(&name, error.outcome());
@@ -270,17 +289,15 @@ impl Cosigner {
     /// is at least `wanted`.
     async fn ask(&mut self, wanted: u64) -> Result<u64, AskError> {
         let checkpoints = self.published.checkpoints();
-        let newest = checkpoints.newest().await?.filter(|newest| newest.size >= wanted);
-        let newest = newest.ok_or(CosignError::Removed(wanted))?;
-        let (size, signed) = (newest.size, newest.parse()?);
-        let mut told = false;
-        loop {
-            let known = self.known;
-            let Some(plan) = Plan::consistency(known, size) else {
-                return Err(AskError::Inconsistent { known, size });
-            };
+        // What a witness states without a cosignature is believed only for this attempt.
+        let mut known = self.known;
+        for _ in 0..REQUESTS {
+            let newest = checkpoints.newest().await?.filter(|newest| newest.size >= wanted);
+            let newest = newest.ok_or(CosignError::Removed(wanted))?;
+            let (size, signed) = (newest.size, newest.parse()?);
+            let plan = Plan::consistency(known, size).ok_or(AskError::Ahead { known, size })?;
             let proof = self.published.tiles().hashes(&plan).await?;
-            let request = AddCheckpoint::new(known, proof, signed.clone());
+            let request = AddCheckpoint::new(known, proof, signed);
             match self.send(&request).await? {
                 Response::Cosigned(signatures) => {
                     // Only the cosignature of this witness is stored, whatever else it returns.
@@ -288,20 +305,19 @@ impl Cosigner {
                         .into_iter()
                         .filter(|signature| signature.is_of(&self.witness.key))
                         .collect();
-                    if checkpoints.cosign(size, &own, &self.policy).await? {
+                    let now = self.clock.now();
+                    if checkpoints.cosign(size, &own, &self.policy, now).await? {
                         metrics::quorum(size);
                     }
                     self.known = size;
                     return Ok(size);
                 }
-                Response::Conflict { size: known } if !told => {
-                    self.known = known;
-                    told = true;
-                }
+                Response::Conflict { size } => known = size,
                 Response::Unprocessable => return Err(AskError::Inconsistent { known, size }),
                 other => return Err(AskError::Rejected(other.status())),
             }
         }
+        Err(AskError::Rejected(Response::Conflict { size: known }.status()))
     }
 
     async fn send(&self, request: &AddCheckpoint) -> Result<Response, AskError> {

@@ -195,7 +195,7 @@ impl SignedCheckpoint {
         self.note.add(signature)
     }
 
-    /// Removes the signatures of all other keys.
+    /// Removes the signatures of all other keys, and repeated lines: [`Note::retain`].
     pub fn retain(&mut self, keys: &[VerifierKey]) {
         self.note.retain(keys);
     }

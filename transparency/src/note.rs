@@ -257,10 +257,15 @@ impl Note {
         Ok(())
     }
 
-    /// Removes the signatures of all other keys.
+    /// Removes the signatures of all other keys, and repeated lines.
     pub fn retain(&mut self, keys: &[VerifierKey]) {
-        self.signatures
-            .retain(|signature| keys.iter().any(|key| signature.is_of(key)));
+        let mut kept: Vec<Signature> = Vec::new();
+        for signature in self.signatures.drain(..) {
+            if keys.iter().any(|key| signature.is_of(key)) && !kept.contains(&signature) {
+                kept.push(signature);
+            }
+        }
+        self.signatures = kept;
     }
 
     /// Verifies the signatures of known keys, and ignores all other signatures. Each key is returned only

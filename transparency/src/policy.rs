@@ -107,6 +107,16 @@ impl Policy {
         })
     }
 
+    /// Returns the default quorum: more than half of the witnesses, or 0 without witnesses. Witnesses are
+    /// counted by name.
+    #[must_use]
+    pub fn majority<'k>(witnesses: impl IntoIterator<Item = &'k VerifierKey>) -> usize {
+        match names(witnesses.into_iter()).len() {
+            0 => 0,
+            count => count / 2 + 1,
+        }
+    }
+
     /// Origin of the log.
     #[must_use]
     pub fn origin(&self) -> &str {

@@ -74,6 +74,11 @@ pub fn decide(
 ) -> Result<Latest, Refusal> {
     let keys = keys.ok_or(Refusal::Unknown)?;
     request.checkpoint().verify(keys).map_err(Refusal::Forbidden)?;
+    decide_signed(latest, request)
+}
+
+/// Decides about a checkpoint whose signature has been verified.
+fn decide_signed(latest: Option<Latest>, request: &AddCheckpoint) -> Result<Latest, Refusal> {
     let checkpoint = request.checkpoint().checkpoint();
     let new = Latest {
         size: checkpoint.size(),
@@ -170,6 +175,21 @@ pub enum WitnessError<E> {
     NoRoom,
 }
 
+/// A request with a checkpoint that a known log has signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    request: AddCheckpoint,
+    signed: SignedCheckpoint,
+}
+
+impl Submission {
+    /// The checkpoint with the signatures of the log, without other signatures.
+    #[must_use]
+    pub const fn checkpoint(&self) -> &SignedCheckpoint {
+        &self.signed
+    }
+}
+
 /// A witness: its key, and the keys of the logs that it knows.
 #[derive(Debug, Clone)]
 pub struct Witness {
@@ -190,36 +210,62 @@ impl Witness {
         self.key.verifier()
     }
 
-    /// Answers the body of a request to `add-checkpoint`. `timestamp` is the current time in seconds since
-    /// 1970-01-01 UTC. The new state is recorded before the cosignature is returned.
+    /// Parses the body of a request to `add-checkpoint`, and verifies the signature of the log. This step
+    /// needs no record, so it can run without a lock.
     ///
     /// # Errors
     ///
-    /// Returns an error if the record cannot be read or written, or if the time cannot be signed. In this
-    /// case, no cosignature is returned.
+    /// Returns the reason why the witness does not cosign the checkpoint.
+    pub fn verify(&self, body: &[u8]) -> Result<Submission, Refusal> {
+        let request = AddCheckpoint::parse(body).map_err(Refusal::Malformed)?;
+        let submitted = request.checkpoint();
+        let keys = self.logs.get(submitted.checkpoint().origin());
+        let keys = keys.ok_or(Refusal::Unknown)?;
+        submitted.verify(keys).map_err(Refusal::Forbidden)?;
+        let mut signed = submitted.clone();
+        signed.retain(keys);
+        Ok(Submission { request, signed })
+    }
+
+    /// Answers the body of a request to `add-checkpoint`: [`Witness::verify`] and [`Witness::cosign`].
+    ///
+    /// # Errors
+    ///
+    /// [`WitnessError`]. In this case, no cosignature is returned.
     pub fn add_checkpoint<S: Store + ?Sized>(
         &self,
         store: &mut S,
         body: &[u8],
         timestamp: u64,
     ) -> Result<Answer, WitnessError<S::Error>> {
-        let request = match AddCheckpoint::parse(body) {
-            Ok(request) => request,
-            Err(error) => return Ok(Answer::Refused(Refusal::Malformed(error))),
-        };
-        let submitted = request.checkpoint();
-        let origin = submitted.checkpoint().origin();
-        let Some(keys) = self.logs.get(origin) else {
-            return Ok(Answer::Refused(Refusal::Unknown));
-        };
+        match self.verify(body) {
+            Ok(submission) => self.cosign(store, &submission, timestamp),
+            Err(refusal) => Ok(Answer::Refused(refusal)),
+        }
+    }
+
+    /// Answers a verified request. `timestamp` is the current time in seconds since 1970-01-01 UTC. The new
+    /// state is recorded before the cosignature is returned.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the record cannot be read or written, or if the time cannot be signed. In this
+    /// case, no cosignature is returned.
+    pub fn cosign<S: Store + ?Sized>(
+        &self,
+        store: &mut S,
+        submission: &Submission,
+        timestamp: u64,
+    ) -> Result<Answer, WitnessError<S::Error>> {
+        let Submission { request, signed } = submission;
+        let origin = signed.checkpoint().origin();
         let latest = store.latest(origin).map_err(WitnessError::Store)?;
-        let new = match decide(Some(keys), latest, &request) {
+        let new = match decide_signed(latest, request) {
             Ok(new) => new,
             Err(refusal) => return Ok(Answer::Refused(refusal)),
         };
-        let signature = self.key.sign(submitted.checkpoint(), timestamp)?;
-        let mut checkpoint = submitted.clone();
-        checkpoint.retain(keys);
+        let signature = self.key.sign(signed.checkpoint(), timestamp)?;
+        let mut checkpoint = signed.clone();
         checkpoint
             .add(signature.clone())
             .map_err(|_| WitnessError::NoRoom)?;

@@ -11,6 +11,7 @@ extern crate testkit;
 
 mod backend;
 mod checkpoints;
+mod cosigner;
 mod key_file;
 mod mirror;
 mod signer;

@@ -12,7 +12,8 @@ use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
 use transparency::cosignature::CosigningKey;
 use transparency::note::SigningKey;
 use transparency::policy::Policy;
-use transparency::tile::Tile;
+use transparency::tile::{Level, Tile};
+use transparency::tree::Plan;
 
 use crate::backend::{Backend, ORIGIN, on_sqlite, root};
 
@@ -33,6 +34,9 @@ fn policy(quorum: usize) -> Policy {
 fn signed(size: u64, root: Hash) -> SignedCheckpoint {
     SignedCheckpoint::sign(Checkpoint::new(ORIGIN, size, root).unwrap(), &log()).unwrap()
 }
+
+/// The time of the monitor.
+const NOW: u64 = 1_000;
 
 /// A log whose server can be told to lie.
 struct Source {
@@ -96,7 +100,7 @@ fn files(folder: &Path) -> BTreeSet<String> {
             }
         }
     }
-    assert!(all.remove("checkpoint"));
+    assert!(all.remove("checkpoint") && all.remove(".lock"));
     all
 }
 
@@ -134,6 +138,18 @@ async fn a_mirror_has_exactly_the_files_of_the_log_and_each_is_verified() {
         assert_eq!(files(&path("")), expected);
         assert_eq!(update().await.unwrap().written, 0);
 
+        // A changed bit of a tile of the proof is no fork.
+        source.sign(signed(size, root(size)));
+        for tile in Plan::consistency(700, size).unwrap().tiles() {
+            *source.changed.lock().unwrap() = Some(tile);
+            let refused = update().await;
+            assert!(
+                matches!(refused, Err(MirrorError::Source(_))),
+                "{tile}: {refused:?}"
+            );
+        }
+        *source.changed.lock().unwrap() = None;
+
         // An interrupted run is resumed, and reads no file again.
         source.sign(signed(size, root(size)));
         *source.fails_after.lock().unwrap() = 200;
@@ -152,6 +168,22 @@ async fn a_mirror_has_exactly_the_files_of_the_log_and_each_is_verified() {
         }
         let note = std::fs::read(path("checkpoint")).unwrap();
         assert_eq!(note, signed(size, root(size)).to_string().into_bytes());
+
+        // A second run at the same time writes nothing.
+        let lock = tlog::lock_file(&path(".lock")).unwrap().unwrap();
+        let locked = update().await;
+        assert!(matches!(locked, Err(MirrorError::Locked(_))), "{locked:?}");
+        drop(lock);
+        // The mirrored checkpoint is signed with a key that was replaced.
+        let new_key = SigningKey::from_seed(ORIGIN, &[8; 32]).unwrap();
+        let head = Checkpoint::new(ORIGIN, size, root(size)).unwrap();
+        source.sign(SignedCheckpoint::sign(head, &new_key).unwrap());
+        let new_keys = Policy::new(ORIGIN, vec![new_key.verifier().clone()], vec![], 0).unwrap();
+        let replaced = mirror.update(&source, &new_keys, |_, _| ()).await;
+        assert!(
+            matches!(replaced, Err(MirrorError::MirroredUntrusted { .. })),
+            "{replaced:?}"
+        );
 
         // A log that is not the mirrored log changes nothing.
         source.sign(signed(700, root(700)));
@@ -186,38 +218,69 @@ async fn a_monitor_notices_what_a_log_must_not_do() {
             signed
         };
         let source = Source::new(&backend, signed(300, root(300)));
-        let mut monitor = Monitor::new(policy(1), None).unwrap();
+        let mut monitor = Monitor::new(policy(1), None, None).unwrap();
         let seen = |size, is_newer, attested_at: Option<u64>| Seen {
             size,
             is_newer,
             has_quorum: attested_at.is_some(),
             attested_at,
+            is_ahead: false,
         };
-        assert_eq!(monitor.check(&source).await.unwrap(), seen(300, true, None));
+        assert_eq!(monitor.check(&source, NOW).await.unwrap(), seen(300, true, None));
         source.sign(cosigned(300, 7));
-        assert_eq!(monitor.check(&source).await.unwrap(), seen(300, false, Some(7)));
+        assert_eq!(
+            monitor.check(&source, NOW).await.unwrap(),
+            seen(300, false, Some(7))
+        );
+        // A copy with fewer or older cosignatures hides none.
+        for copy in [signed(300, root(300)), cosigned(300, 6)] {
+            source.sign(copy);
+            assert_eq!(
+                monitor.check(&source, NOW).await.unwrap(),
+                seen(300, false, Some(7))
+            );
+        }
         source.sign(cosigned(600, 8));
-        assert_eq!(monitor.check(&source).await.unwrap(), seen(600, true, Some(8)));
+        assert_eq!(
+            monitor.check(&source, NOW).await.unwrap(),
+            seen(600, true, Some(8))
+        );
+        // A newer checkpoint without a quorum does not hide the last one with a quorum, also after a restart.
+        let attested = monitor.attested().cloned();
+        let mut restarted = Monitor::new(policy(1), Some(signed(300, root(300))), attested).unwrap();
+        source.sign(signed(599, root(599)));
+        let without_quorum = Seen {
+            has_quorum: false,
+            ..seen(599, true, Some(8))
+        };
+        assert_eq!(restarted.check(&source, NOW).await.unwrap(), without_quorum);
+        // Nor does a cosignature from the future.
+        source.sign(cosigned(600, NOW + 301));
+        let ahead = Seen {
+            is_ahead: true,
+            ..seen(600, true, Some(8))
+        };
+        assert_eq!(restarted.check(&source, NOW).await.unwrap(), ahead);
         let last = monitor.last().cloned();
 
         source.sign(signed(300, root(300)));
-        let shrunk = monitor.check(&source).await;
+        let shrunk = monitor.check(&source, NOW).await;
         let is_shrunk = |checked| {
             matches!(
                 checked,
-                Err(MonitorError::Alarm(Alarm::Shrunk { old: 600, new: 300 }))
+                Err(MonitorError::Alarm(Alarm::Shrunk { old: 600, new })) if *new == signed(300, root(300))
             )
         };
         assert!(is_shrunk(shrunk));
         source.sign(signed(600, root(599)));
         let is_fork = |checked| matches!(checked, Err(MonitorError::Alarm(Alarm::Fork { old: 600, .. })));
-        assert!(is_fork(monitor.check(&source).await));
+        assert!(is_fork(monitor.check(&source, NOW).await));
         let mut invalid = signed(600, root(600));
         invalid
             .add(witness().sign(signed(300, root(300)).checkpoint(), 9).unwrap())
             .unwrap();
         source.sign(invalid);
-        let untrusted = monitor.check(&source).await;
+        let untrusted = monitor.check(&source, NOW).await;
         assert!(
             matches!(untrusted, Err(MonitorError::Alarm(Alarm::Signature(_)))),
             "{untrusted:?}"
@@ -225,17 +288,38 @@ async fn a_monitor_notices_what_a_log_must_not_do() {
         assert_eq!(monitor.last().cloned(), last);
 
         // The later log has other events.
-        let mut monitor = Monitor::new(policy(0), Some(signed(300, root(299)))).unwrap();
+        let mut monitor = Monitor::new(policy(0), Some(signed(300, root(299))), None).unwrap();
         source.sign(signed(600, root(600)));
-        let forked = monitor.check(&source).await;
+        let forked = monitor.check(&source, NOW).await;
         assert!(
             matches!(forked, Err(MonitorError::Alarm(Alarm::Fork { old: 300, .. }))),
             "{forked:?}"
         );
-        // Damaged tiles prove nothing.
-        let mut monitor = Monitor::new(policy(0), Some(signed(300, root(300)))).unwrap();
+        // A changed bit of any tile that is read proves nothing.
+        let genuine = signed(300, root(300));
+        let monitor = || Monitor::new(policy(0), Some(genuine.clone()), None).unwrap();
+        source.read.lock().unwrap().clear();
+        monitor().check(&source, NOW).await.unwrap();
+        let read = source.read.lock().unwrap().clone();
+        let full = Tile::new(Level::Hashes(0), 1, 256).unwrap();
+        assert!(read.contains(&full), "{read:?}");
+        for tile in read {
+            *source.changed.lock().unwrap() = Some(tile);
+            let damaged = monitor().check(&source, NOW).await;
+            assert!(
+                matches!(
+                    damaged,
+                    Err(MonitorError::Source(
+                        SourceError::Tile(_) | SourceError::Root(600)
+                    ))
+                ),
+                "{tile}: {damaged:?}"
+            );
+        }
+        *source.changed.lock().unwrap() = None;
+        let mut monitor = Monitor::new(policy(0), Some(signed(300, root(300))), None).unwrap();
         source.sign(signed(600, root(599)));
-        let damaged = monitor.check(&source).await;
+        let damaged = monitor.check(&source, NOW).await;
         let nothing = matches!(damaged, Err(MonitorError::Source(SourceError::Root(600))));
         assert!(nothing, "{damaged:?}");
     })

@@ -28,20 +28,20 @@ on_every_backend! {
 const SOON: Duration = Duration::from_secs(20);
 
 /// The files of a signer.
-struct Files {
+pub(crate) struct Files {
     folder: TempDir,
     file: KeyFile,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::new(folder.path().join("log.key"));
         file.create(ORIGIN).unwrap();
         Self { folder, file }
     }
 
-    fn key(&self) -> SigningKey {
+    pub(crate) fn key(&self) -> SigningKey {
         self.file.load(ORIGIN).unwrap()
     }
 
@@ -49,12 +49,12 @@ impl Files {
         self.file.state().lock().unwrap().unwrap().read(ORIGIN).unwrap()
     }
 
-    fn signer(&self, backend: &Backend) -> Signer {
+    pub(crate) fn signer(&self, backend: &Backend) -> Signer {
         let log = EventLog::new(backend.database.clone());
         Signer::new(log, self.key(), self.file.state(), SystemClock::shared())
     }
 
-    async fn sign(&self, backend: &Backend) -> Result<Outcome, SignError> {
+    pub(crate) async fn sign(&self, backend: &Backend) -> Result<Outcome, SignError> {
         let mut lease = Lease::new(
             backend.database.clone(),
             SystemClock::shared(),

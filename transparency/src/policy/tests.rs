@@ -101,6 +101,16 @@ fn two_keys_of_one_witness_count_once() {
 }
 
 #[test]
+fn the_default_quorum_is_more_than_half_of_the_witnesses() {
+    let keys =
+        [("w1", 1), ("w1", 2), ("w1", 3), ("w2", 4), ("w3", 5)].map(|(name, seed)| cosigning(name, seed));
+    let keys = keys.map(|key| key.verifier().clone());
+    for (count, expected) in [(0, 0), (1, 1), (3, 1), (4, 2), (5, 2)] {
+        assert_eq!(Policy::majority(&keys[..count]), expected, "{count} keys");
+    }
+}
+
+#[test]
 fn policies_that_do_not_protect_are_rejected() {
     let log = signing(ORIGIN, 10).verifier().clone();
     let witness = cosigning("w", 1).verifier().clone();
