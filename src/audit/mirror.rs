@@ -70,8 +70,6 @@ impl MirrorArguments {
                 let alarm = match &error {
                     MirrorError::Fork { .. } => Some(Alarmed::Fork),
                     MirrorError::Shrunk { .. } => Some(Alarmed::Shrunk),
-                    // The witnesses may cosign a moment later.
-                    MirrorError::Untrusted(Untrusted::Quorum { .. }) => None,
                     MirrorError::Untrusted(_) => Some(Alarmed::Signature),
                     _ => None,
                 };
