@@ -163,6 +163,7 @@ const SOON_SILENT: DatabaseOptions = DatabaseOptions {
     idle_timeout: Duration::from_secs(1),
     max_age: Duration::from_mins(5),
     create: true,
+    is_replica: false,
 };
 
 /// A client that sends nothing more while it holds the lock of the log, such as a machine without power.
