@@ -52,6 +52,9 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Maximum pause after a failure of the database rather than of an event. The database may recover at any
 /// moment.
 const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
+/// Maximum interval at which a process requests a lease that another owner holds. No signal announces that
+/// the owner was killed.
+const STAND_BY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Timeout of one transaction.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -190,7 +193,7 @@ impl<H: Handler> Subscription<H> {
                 // owner down.
                 Ok(Turn::StandBy) => {
                     pause = FIRST_PAUSE;
-                    self.poll
+                    self.poll.min(STAND_BY)
                 }
                 Err(error) => {
                     // Read the checkpoint and the events from the database again.

@@ -211,7 +211,7 @@ async fn a_stand_by_takes_over_after_the_lease_when_the_owner_is_gone(backend: A
     backend.create_followed().await;
     let queue = backend.queue();
     let clock = ManualClock::at(Timestamp::from_micros(1_000_000_000));
-    let start = |owner: &str| {
+    let start = |owner: &str, poll| {
         let shared: Arc<dyn Clock> = clock.clone();
         let signal = Signal::in_process();
         let subscription = Subscription::new(
@@ -223,14 +223,15 @@ async fn a_stand_by_takes_over_after_the_lease_when_the_owner_is_gone(backend: A
             Follower::default(),
         );
         let (tasks, shutdown) = backend.tasks();
-        tasks.spawn(subscription.with_poll(OFTEN).run(shutdown.clone()))
+        tasks.spawn(subscription.with_poll(poll).run(shutdown.clone()))
     };
-    let owner = start("owner");
+    let owner = start("owner", OFTEN);
     let last = append_all(&queue, "a", 5).await;
     backend.followed_up_to(NAME, last).await;
     owner.abort();
     assert!(owner.await.unwrap_err().is_cancelled());
-    let _stand_by = start("stand-by");
+    // No signal reaches the stand-by either.
+    let _stand_by = start("stand-by", NEVER);
     let last = append_all(&queue, "b", 5).await;
     let status = async || {
         SubscriptionStatus::of(&backend.database, NAME, clock.now())

@@ -149,7 +149,8 @@ impl GaleraCluster {
     /// If that takes longer than two minutes.
     pub async fn restart(&mut self, node: usize) {
         let mut options = self.options[node].clone();
-        // With its position, the node needs only the transactions that it missed. Debian's service does the same.
+        // With its position, the node needs only the transactions that it missed. Debian's service does the
+        // same.
         options.push("--wsrep-recover".to_owned());
         let answer = self.nodes[node].ask_program(&options).await;
         options.pop();

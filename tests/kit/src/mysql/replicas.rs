@@ -176,8 +176,8 @@ impl MysqlReplicas {
             "STOP REPLICA; SET GLOBAL super_read_only = OFF; SET GLOBAL clone_valid_donor_list = '127.0.0.1:{port}'; \
              CLONE INSTANCE FROM 'root'@'127.0.0.1':{port} IDENTIFIED BY ''"
         );
-        // The server is still read-only for the service, which checks read_only, too. It ends at the end of the
-        // copy, because nothing that it knows would start it again.
+        // The server is still read-only for the service, which checks read_only, too. It ends at the end of
+        // the copy, because nothing that it knows would start it again.
         let copied = self.servers[server].try_to_run(&clone).await;
         self.servers[server].restart().await;
         let (own, all) = (self.executed(server).await, self.executed(self.primary).await);
