@@ -78,8 +78,8 @@ pub struct RemoteLog {
 }
 
 impl RemoteLog {
-    /// Names the log below a URL, such as `https://api.example.com/log`. Returns `None` unless it is an `http`
-    /// or `https` URL without credentials, query and fragment.
+    /// Names the log below a URL, such as `https://api.example.com/log`. Returns `None` unless it is an
+    /// `http` or `https` URL without credentials, query and fragment.
     #[must_use]
     pub fn new(base: &str, client: Client) -> Option<Self> {
         let base = http::base_url(base)?;

@@ -207,8 +207,10 @@ impl Cosigner {
         let mut reported = None;
         loop {
             let now = self.clock.monotonic();
-            let due = (*newest.borrow_and_update()).map(|size| match cosigned {
-                Some((same, at)) if same == size => (at + REFRESH).max(not_before),
+            let wanted = *newest.borrow_and_update();
+            let due = wanted.map(|size| match cosigned {
+                // Another process can have signed a larger checkpoint meanwhile.
+                Some((last, at)) if last >= size => (at + REFRESH).max(not_before),
                 _ => not_before,
             });
             let wait = due.map(|due| due.saturating_sub(now));
@@ -229,7 +231,7 @@ impl Cosigner {
                 }
                 continue;
             }
-            match self.ask().await {
+            match self.ask(wanted.unwrap_or_default()).await {
                 Ok(size) => {
                     let time = self.clock.now().as_micros() / 1_000_000;
                     metrics::cosigned(&name, size, time);
@@ -264,12 +266,12 @@ impl Cosigner {
         }
     }
 
-    /// Asks the witness to cosign the newest checkpoint, and stores its cosignature. Returns the size.
-    async fn ask(&mut self) -> Result<u64, AskError> {
+    /// Asks the witness to cosign the newest checkpoint, and stores its cosignature. Returns the size, which
+    /// is at least `wanted`.
+    async fn ask(&mut self, wanted: u64) -> Result<u64, AskError> {
         let checkpoints = self.published.checkpoints();
-        let Some(newest) = checkpoints.newest().await? else {
-            return Ok(0);
-        };
+        let newest = checkpoints.newest().await?.filter(|newest| newest.size >= wanted);
+        let newest = newest.ok_or(CosignError::Removed(wanted))?;
         let (size, signed) = (newest.size, newest.parse()?);
         let mut told = false;
         loop {
