@@ -20,7 +20,7 @@ use crate::settings::Settings;
 pub(crate) struct MirrorArguments {
     /// Folder of the files
     folder: PathBuf,
-    /// URL below which the log is published, such as <https://api.example.com/log>; default: the database of
+    /// URL below which the log is published, such as `https://api.example.com/log`; default: the database of
     /// the service
     #[arg(long, value_name = "URL")]
     from: Option<String>,

@@ -27,7 +27,7 @@ pub(super) const WAITS: usize = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct WatchArguments {
-    /// URL below which the log is published, such as <https://api.example.com/log>
+    /// URL below which the log is published, such as `https://api.example.com/log`
     #[arg(long, value_name = "URL")]
     origin: String,
     #[command(flatten)]
