@@ -43,10 +43,10 @@ pub struct Notices {
     pub on_delete: bool,
 }
 
-/// Adds deliveries to the ledger: one for each registration, unless it is an import that asks for none, and, if
-/// enabled, one or two for an amendment and one for a deletion. When a patient is deleted, cancels the patient's unsent deliveries, except notices to
-/// a previous address and the confirmation of the deletion. When a patient is erased, cancels all of them.
-/// Ignores events of other aggregates and of unknown types.
+/// Adds deliveries to the ledger: one for each registration, unless it is an import that asks for none, and,
+/// if enabled, one or two for an amendment and one for a deletion. When a patient is deleted, cancels the
+/// patient's unsent deliveries, except notices to a previous address and the confirmation of the deletion.
+/// When a patient is erased, cancels all of them. Ignores events of other aggregates and of unknown types.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
@@ -88,10 +88,11 @@ impl PatientChange {
     /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has
     /// an unknown type.
     ///
-    /// The type of an event determines the change, except for amendments and registrations without an email. An event whose payload cannot be
-    /// read therefore still causes its deliveries. Sending them fails visibly, and they can be retried with a
-    /// newer version of the program. An amendment that cannot be read may have changed the email address. The
-    /// amendments of an erased patient cause no deliveries, because there is no recipient.
+    /// The type of an event determines the change, except for amendments and registrations without an email.
+    /// An event whose payload cannot be read therefore still causes its deliveries. Sending them fails
+    /// visibly, and they can be retried with a newer version of the program. An amendment that cannot be read
+    /// may have changed the email address. The amendments of an erased patient cause no deliveries, because
+    /// there is no recipient.
     fn of(event: &RecordedEvent) -> Option<Self> {
         if event.aggregate_type != Patient::TYPE {
             return None;
