@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use cqrs_es::Aggregate;
 use domain::{Import, ImportSource, OldId, Patient, PatientCommand, PatientDetails};
-use eventstore::EventLog;
+use eventstore::{EventLog, KeysPlace, LogFormat};
 use uuid::Uuid;
 
 use super::error::{Refused, unavailable};
 use super::key::ImportIds;
-use super::{Cause, CommandError, Commands, Events, claims_of};
+use super::{Cause, ClaimScheme, CommandError, Commands, Events, claims_of};
 
 /// Result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,16 @@ impl Commands {
         })?;
         let was_imported = |ids: &[String; 2]| ids.iter().any(|id| found.contains(id));
         Ok(ids.iter().map(was_imported).collect())
+    }
+
+    /// Whether every import reads or writes a database before its append: it stores a data key in the keys'
+    /// database, or looks up the claims of an older log.
+    #[must_use]
+    pub fn import_needs_connection(&self) -> bool {
+        self.sealing().is_some_and(|sealing| {
+            let is_elsewhere = matches!(sealing.keys().format(), LogFormat::Sealed(_, KeysPlace::Elsewhere));
+            is_elsewhere || ClaimScheme::of(sealing.claims()) == Ok(ClaimScheme::Upgrading)
+        })
     }
 
     /// Registers a patient of another service. The id is derived from the source and the old id, so a patient
