@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use anyhow::Context;
-use api::commands::{Cause, CommandError, Imported};
+use api::commands::{Cause, CommandError, Earlier, Imported};
 use domain::{Import, PatientDetails};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
@@ -133,18 +133,29 @@ impl<'i> Importer<'i> {
                 }
             })
             .collect();
-        let old_ids: Vec<_> = checked
+        let imports: Vec<_> = checked
             .iter()
             .filter_map(|row| match row {
-                Checked::Fit(_, import) => Some(&import.old_id),
+                Checked::Fit(_, import) => Some(import),
                 Checked::Settled(_) => None,
             })
             .collect();
-        let were_imported = self.commands.were_imported(&self.rules.source, &old_ids).await?;
-        let fit = checked.iter_mut().filter(|row| matches!(row, Checked::Fit(..)));
-        for (row, was_imported) in fit.zip(were_imported) {
-            if was_imported {
-                *row = Checked::Settled(Outcome::Imported(Imported::Before));
+        let mut earlier = self.commands.imported_before(&imports).await?.into_iter();
+        for row in &mut checked {
+            if let Checked::Fit(place, _) = row
+                && let Some(earlier) = earlier.next().flatten()
+            {
+                *row = Checked::Settled(match earlier {
+                    Earlier::SamePatient => Outcome::Imported(Imported::Before),
+                    Earlier::OtherPatient => Outcome::Unfit(vec![Unfit {
+                        place: *place,
+                        field: Some(Field::Id),
+                        code: Code::Differs,
+                        reason: "is the id of an imported patient with another name and another email: does --source name \
+                                 the right service?"
+                            .to_owned(),
+                    }]),
+                });
             }
         }
         Ok(checked)
@@ -174,7 +185,7 @@ impl<'i> Importer<'i> {
                 place,
                 field: Some(Field::Email),
                 code: Code::Taken,
-                reason: "is the email of another active patient".to_owned(),
+                reason: "is taken by another active patient".to_owned(),
             }])),
             Err(error) => Err(error).context("a patient cannot be registered"),
         }
