@@ -12,6 +12,7 @@ mod fhir;
 mod file;
 pub(crate) mod hint;
 mod importer;
+mod lines;
 mod options;
 mod report;
 mod row;
@@ -48,16 +49,18 @@ pub(crate) async fn run(settings: &Settings, arguments: ImportArguments) -> anyh
     let log = EventLog::new(database.clone());
     let commands = StartedCommands::new(settings, &log);
     let importer = Importer::new(&commands, settings, &arguments);
-    let imported = importer.run(batches, &mut report).await;
+    let outcome = importer.run(batches, &mut report).await;
     commands.shutdown().await;
     database.close().await;
-    match imported {
+    match outcome {
         Ok(counts) => {
             report.finish()?;
             show(&counts, &arguments)
         }
         Err(error) => {
-            report.flush()?;
+            if let Err(unwritten) = report.flush() {
+                tracing::warn!("{unwritten:#}");
+            }
             Err(error).context("the import is incomplete: run the same command again to continue")
         }
     }
