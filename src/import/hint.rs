@@ -11,7 +11,7 @@ pub(crate) async fn log(database: &Database) {
         ),
         Ok(false) => {}
         Err(error) => {
-            tracing::warn!(%error, "it is unknown whether the database has the table of a former service")
+            tracing::warn!(%error, "it is unknown whether the database has the table of a former service");
         }
     }
 }

@@ -14,17 +14,17 @@ const FROM: &str = "IMPORT_FROM";
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct ImportArguments {
-    /// The patients: a table in MySQL (mysql://user:password@host/database), a CSV file (.csv), or a file
+    /// The patients: a table in MySQL (`mysql://user:password@host/database`), a CSV file (.csv), or a file
     /// with a FHIR R4 Patient resource on each line (.ndjson)
     #[arg(long, env = FROM, hide_env = true, hide_env_values = true, value_name = "URL|FILE")]
     from: Option<String>,
-    /// The same as --from FILE, and takes precedence over it
+    /// The same as --from FILE. It takes precedence over the variable `IMPORT_FROM`
     #[arg(value_name = "FILE", required_unless_present = "from")]
     file: Option<String>,
     /// Table of a MySQL database
     #[arg(long, value_name = "NAME", default_value = "patients")]
     pub(super) table: String,
-    /// Column of a table or a CSV file for a field (id, name, email, phone or document_url), if its name is
+    /// Column of a table or a CSV file for a field (id, name, email, phone or `document_url`), if its name is
     /// not the field's; can be repeated
     #[arg(long, visible_alias = "header", value_name = "FIELD=COLUMN", value_parser = column)]
     pub(super) column: Vec<(Field, String)>,
@@ -32,7 +32,7 @@ pub(crate) struct ImportArguments {
     #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
     pub(super) delimiter: u8,
     /// Name of the service that the patients come from. Together with the old id, it determines the id of a
-    /// patient. Default: LEGACY_SOURCE
+    /// patient. Default: `LEGACY_SOURCE`
     #[arg(long, value_name = "NAME")]
     pub(super) source: Option<ImportSource>,
     /// Document URL of the patients who have none; {id} stands for the old id
@@ -65,6 +65,15 @@ impl ImportArguments {
     fn from(&self) -> &str {
         let from = self.file.as_deref().or(self.from.as_deref());
         from.unwrap_or_default()
+    }
+
+    /// Checks the options that depend on each other.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let from = self.from.as_deref();
+        if self.file.is_some() && from.is_some() && std::env::var(FROM).as_deref().ok() != from {
+            bail!("--from and FILE cannot be used together");
+        }
+        self.origin().map(drop)
     }
 
     /// Logs a warning if the command line contains a password.

@@ -1,5 +1,6 @@
 //! The walk-through in `docs/migration.md`, with the former service running beside the new service.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,7 +26,8 @@ fn blocks() -> Vec<String> {
     while let Some(line) = lines.next() {
         if line.trim() == "```sh" {
             let block = lines.by_ref().take_while(|line| line.trim() != "```");
-            blocks.push(block.map(|line| format!("{}\n", line.trim_start())).collect());
+            let block: Vec<&str> = block.map(str::trim_start).collect();
+            blocks.push(block.join("\n") + "\n");
         }
     }
     blocks
@@ -35,7 +37,11 @@ fn blocks() -> Vec<String> {
 fn script(replace: impl Fn(String) -> String) -> String {
     let mut script = "set -euo pipefail\n".to_owned();
     for (number, block) in blocks().into_iter().enumerate() {
-        script += &format!("touch at.{number}\nuntil [[ -e go.{number} ]]; do sleep 0.02; done\n");
+        writeln!(
+            script,
+            "touch at.{number}\nuntil [[ -e go.{number} ]]; do sleep 0.02; done"
+        )
+        .unwrap();
         script += &replace(block);
     }
     script + "touch done\nkill $!\nwait $! || true\n"
