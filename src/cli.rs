@@ -188,6 +188,11 @@ impl Cli {
         if let Err(message) = cli.settings.check() {
             refuse(message);
         }
+        if let Some(Command::Import(arguments)) = &cli.command
+            && let Err(error) = arguments.check()
+        {
+            refuse(error);
+        }
         let is_role = cli.command.as_ref().is_none_or(Command::is_role);
         if is_role && matches.value_source("wait") == Some(ValueSource::CommandLine) {
             refuse("--wait applies to commands only; a role waits for its database until it is stopped");

@@ -13,6 +13,7 @@ use eventstore::{Clock, Database, DatabaseOptions, SystemClock};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::import::hint;
 use crate::keys_database::{self, Opener};
 use crate::output;
 use crate::sealing;
@@ -254,7 +255,9 @@ async fn migrate_all(settings: &Settings, database: &Database) -> anyhow::Result
     let (clock, owner) = (SystemClock::shared(), owner("migrate"));
     migrations::migrate(database, Arc::clone(&clock), &owner).await?;
     keys_database::migrate(settings, database, &clock, &owner, Opener::Command).await?;
-    sealing::seal_new_log(settings, database, &clock, Opener::Command).await
+    sealing::seal_new_log(settings, database, &clock, Opener::Command).await?;
+    hint::log(database).await;
+    Ok(())
 }
 
 /// Opens a database, or creates it. The second value is true if the database was created.

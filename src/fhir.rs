@@ -82,23 +82,33 @@ impl Patient {
         let name = self
             .name
             .into_iter()
-            .min_by_key(|name| preference(name.usage.as_deref()))
-            .and_then(HumanName::into_text);
-        let document_url = self.photo.into_iter().find_map(|photo| photo.url);
+            .filter_map(|name| Some((preference(name.usage.as_deref()), name.into_text()?)))
+            .min_by_key(|(preference, _)| *preference)
+            .map(|(_, text)| text);
+        let document_url = self
+            .photo
+            .into_iter()
+            .filter_map(|photo| photo.url)
+            .find(is_filled);
         [self.id, name, email, phone, document_url]
     }
 
-    /// Returns the preferred contact of a system that has a value.
+    /// Returns the preferred contact of a system that has text.
     fn contact(&self, system: &str) -> Option<String> {
         let usable = self.telecom.iter().filter(|contact| {
             contact.system.as_deref() == Some(system) && contact.usage.as_deref() != Some("old")
         });
         // Rank 1 is the most preferred.
         usable
-            .filter(|contact| contact.value.is_some())
-            .min_by_key(|contact| contact.rank.unwrap_or(u32::MAX))
-            .and_then(|contact| contact.value.clone())
+            .filter_map(|contact| Some((contact.rank, contact.value.clone().filter(is_filled)?)))
+            .min_by_key(|(rank, _)| rank.unwrap_or(u32::MAX))
+            .map(|(_, value)| value)
     }
+}
+
+#[expect(clippy::ptr_arg, reason = "Option::filter passes a reference to the value")]
+fn is_filled(text: &String) -> bool {
+    !text.trim().is_empty()
 }
 
 /// Returns the order of names by their use: the official name first, a former name last.
@@ -113,9 +123,13 @@ fn preference(usage: Option<&str>) -> u8 {
 
 impl HumanName {
     fn into_text(self) -> Option<String> {
-        self.text.or_else(|| {
-            let parts: Vec<String> = self.given.into_iter().flatten().chain(self.family).collect();
+        self.text.filter(is_filled).or_else(|| {
+            let parts = self.given.into_iter().flatten().chain(self.family);
+            let parts: Vec<String> = parts.filter(is_filled).collect();
             (!parts.is_empty()).then(|| parts.join(" "))
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod fhir;
 mod file;
 pub(crate) mod hint;
 mod importer;
+mod lines;
 mod options;
 mod report;
 mod row;
@@ -57,7 +58,9 @@ pub(crate) async fn run(settings: &Settings, arguments: ImportArguments) -> anyh
             show(&counts, &arguments)
         }
         Err(error) => {
-            report.flush()?;
+            if let Err(unwritten) = report.flush() {
+                tracing::warn!("{unwritten:#}");
+            }
             Err(error).context("the import is incomplete: run the same command again to continue")
         }
     }

@@ -32,7 +32,7 @@ pub use error::CommandError;
 use error::{Refused, refused, unavailable};
 use first_registration::FirstRegistration;
 use history::{COMMAND_ID, History};
-pub use import::Imported;
+pub use import::{Earlier, Imported};
 use key::{AmendmentIds, KeyedIds};
 use running::Running;
 

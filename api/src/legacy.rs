@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cqrs_es::Aggregate;
 use domain::{ImportSource, ImportedFrom, OldId, Patient, PatientEvent};
-use eventstore::{EventLog, Position};
+use eventstore::EventLog;
 use projector::reads::Found;
 use serde::Serialize;
 use uuid::Uuid;
@@ -36,7 +36,8 @@ impl From<Uuid> for ShownId {
     }
 }
 
-/// Returns the number that an old id is, written without leading zeros.
+/// Returns the number that an old id is. Old ids are compared as text, so a number with leading zeros is
+/// another id and not a number.
 pub(crate) fn number(old_id: &str) -> Option<u64> {
     let number = old_id.parse::<u64>().ok()?;
     (number.to_string() == old_id).then_some(number)
@@ -55,7 +56,7 @@ pub(crate) async fn resolve(api: &Api, source: &ImportSource, old_id: &OldId) ->
 }
 
 /// Returns the numbers that patients had in the service of the setting. Patients who were not imported from
-/// there have none.
+/// there have none, and neither have patients whose registration cannot be read.
 pub(crate) async fn numbers(api: &Api, ids: &[Uuid]) -> Result<HashMap<Uuid, u64>, ApiError> {
     // Generated ids have version 7, and derived ids have other versions.
     let derived: Vec<String> = ids
@@ -66,7 +67,7 @@ pub(crate) async fn numbers(api: &Api, ids: &[Uuid]) -> Result<HashMap<Uuid, u64
     let derived: Vec<&str> = derived.iter().map(String::as_str).collect();
     let events = async {
         let mut connection = api.log.database().reader().await?;
-        EventLog::events_of(&mut connection, Patient::TYPE, &derived, Position::BEGINNING).await
+        EventLog::first_events_of(&mut connection, Patient::TYPE, &derived).await
     };
     let events = events.await.map_err(|error| {
         tracing::error!(%error, "the registrations of patients could not be read");
@@ -74,7 +75,7 @@ pub(crate) async fn numbers(api: &Api, ids: &[Uuid]) -> Result<HashMap<Uuid, u64
     })?;
     let source = api.options.legacy_ids.source.as_str();
     let mut numbers = HashMap::new();
-    for event in events.iter().filter(|event| event.sequence == 1) {
+    for event in &events {
         if let (
             Ok(Some(PatientEvent::PatientRegistered {
                 imported_from:

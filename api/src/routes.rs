@@ -186,11 +186,9 @@ impl FromRequestParts<Api> for PathPatient {
         let legacy = &api.options.legacy_ids;
         if legacy.in_paths
             && let Ok(Path(text)) = Path::<String>::from_request_parts(parts, api).await
-            && text.bytes().all(|byte| byte.is_ascii_digit())
-            && let Ok(number) = text.parse::<u64>()
+            && let Some(number) = legacy::number(&text)
         {
-            // Without leading zeros, as a table shows it.
-            let old_id = OldId::parse(&number.to_string()).map_err(|_| ApiError::PatientNotFound)?;
+            let old_id = OldId::parse(&text).map_err(|_| ApiError::PatientNotFound)?;
             return Ok(Self {
                 id: legacy::resolve(api, &legacy.source, &old_id).await?,
                 shown: ShownId::Number(number),

@@ -4,7 +4,6 @@ mod head;
 mod pages;
 mod recent;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -293,21 +292,22 @@ impl EventLog {
         opened(session, rows.iter().map(recorded).collect::<Result<_>>()?).await
     }
 
-    /// Returns which of the given aggregates, all of one type, have events.
+    /// Reads the first events of the given aggregates, all of one type, on `session`, with their personal data
+    /// opened. Aggregates without events have none.
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
-    pub async fn existing(
+    /// Same as [`EventLog::events_of`].
+    pub async fn first_events_of(
         session: &mut impl Session,
         aggregate_type: &str,
         aggregate_ids: &[&str],
-    ) -> Result<HashSet<String>> {
+    ) -> Result<Vec<RecordedEvent>> {
         if aggregate_ids.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT aggregate_id FROM events WHERE aggregate_id IN ({}) AND aggregate_type = ? AND sequence = 1",
+            "SELECT {COLUMNS} FROM events WHERE aggregate_id IN ({}) AND aggregate_type = ? AND sequence = 1",
             in_list(aggregate_ids.len())
         );
         let rows = session
@@ -316,7 +316,7 @@ impl EventLog {
             .bind(aggregate_type)
             .fetch_all()
             .await?;
-        rows.iter().map(|row| row.get(0)).collect()
+        opened(session, rows.iter().map(recorded).collect::<Result<_>>()?).await
     }
 
     /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The

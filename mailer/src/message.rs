@@ -245,9 +245,12 @@ fn reported_event(template: Template, event: &RecordedEvent) -> Result<ReportedE
         .content(PatientEvent::from_stored)?
         .ok_or(DeliveryFailure::EventMissing)?;
     match (template, event) {
-        (Template::PatientRegistered, PatientEvent::PatientRegistered { .. }) => {
-            Ok(ReportedEvent::Registered)
-        }
+        (
+            Template::PatientRegistered,
+            PatientEvent::PatientRegistered {
+                confirmation: true, ..
+            },
+        ) => Ok(ReportedEvent::Registered),
         (
             Template::PatientAmended,
             PatientEvent::PatientAmended {

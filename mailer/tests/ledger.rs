@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use domain::PATIENT_REGISTERED;
 use eventstore::{Clock, DatabaseOptions, Position};
 use mailer::{DeliveryState, Ledger, Notices, Options, RetryResult, Transport};
 use serde_json::json;
@@ -122,6 +123,33 @@ async fn a_registration_and_a_deletion_in_one_batch_cause_no_email() {
         stage.delete(&id).await;
         stage.follow().await;
         assert_eq!(stage.states().await, ["cancelled"], "{}", stage.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_an_earlier_program_added_for_an_import_without_emails_is_cancelled() {
+    for stage in Stage::on_every_backend().await {
+        let payload = json!({
+            "type": PATIENT_REGISTERED, "name": "Ana", "email": "ana@example.com", "phone": "+34600000017",
+            "document_url": "https://example.com/a.jpg", "confirmation": false,
+            "imported_from": {"source": "patients", "id": "17"},
+        });
+        let id = "00000000-0000-8000-8000-000000000017";
+        stage.append("patient", id, 1, PATIENT_REGISTERED, payload).await;
+        stage.follow().await;
+        assert_eq!(stage.states().await, Vec::<String>::new(), "{}", stage.name);
+        // The state `failed` is that of a mailer that cannot read the event, or of a retry.
+        stage
+            .execute(&format!(
+                "INSERT INTO mail_deliveries (position, template, aggregate_id, state, due_at, created_at, updated_at) \
+                 VALUES (1, 'patient_registered', '{id}', 'failed', 1, 1, 1)"
+            ))
+            .await;
+        let outbox = tempfile::tempdir().unwrap();
+        let worker = stage.work(Transport::outbox(outbox.path()));
+        stage.until_all("cancelled").await;
+        worker.stop().await;
+        assert_eq!(files(outbox.path()), Vec::<String>::new(), "{}", stage.name);
     }
 }
 

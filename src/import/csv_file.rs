@@ -1,121 +1,146 @@
 //! Rows of a CSV file.
 
-use std::cell::Cell;
-use std::fs::File;
-use std::io;
+mod record;
+
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, bail};
-use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Terminator};
+use anyhow::bail;
+use csv_core::{Reader, ReaderBuilder, Terminator};
 
-use super::file::{self, FileRows, LONGEST_LINE};
+use super::file::FileRows;
+use super::lines::{LONGEST_LINE, Line, Lines};
 use super::options::ImportArguments;
 use super::row::{Code, Field, Place, Read, Row, Unfit};
+use record::Record;
 
 /// The rows of a CSV file with a header.
 pub(super) struct CsvRows {
-    reader: Reader<LimitedFile>,
+    lines: Lines,
+    reader: Reader,
+    delimiter: u8,
+    record: Record,
+    /// Number of values of the header.
+    width: usize,
     /// Column of each field, in the order of [`Field::ALL`].
     columns: [Option<usize>; 5],
-    record: ByteRecord,
-    /// Position up to which a record may be read.
-    limit: Arc<AtomicU64>,
-    size: u64,
 }
 
 impl CsvRows {
     pub(super) fn open(path: &Path, arguments: &ImportArguments) -> anyhow::Result<Self> {
-        let (file, size) = file::open(path)?;
-        let limit = Arc::new(AtomicU64::new(limit_after(0)));
-        let mut reader = ReaderBuilder::new()
-            .delimiter(arguments.delimiter)
-            // Records with another number of values are reported.
-            .flexible(true)
-            // With the default, the numbers of lines are wrong if lines end with CR and LF.
-            .terminator(Terminator::Any(b'\n'))
-            .from_reader(LimitedFile {
-                file,
-                read: Cell::new(0),
-                limit: Arc::clone(&limit),
-            });
-        let cannot = || format!("the header of {} cannot be read", path.display());
-        let header = reader.byte_headers().with_context(cannot)?.clone();
-        let column = |field: Field| {
-            let name = arguments.column_of(field);
-            let found = header
-                .iter()
-                .position(|header| header.trim_ascii() == name.as_bytes());
-            let is_optional = field == Field::DocumentUrl && arguments.document_url.is_some();
-            if found.is_none() && !is_optional {
-                bail!(
-                    "{} has no column {name:?}: --column {}=NAME names the column",
-                    path.display(),
-                    field.name()
-                );
-            }
-            Ok(found)
+        let mut rows = Self {
+            lines: Lines::open(path)?,
+            reader: ReaderBuilder::new()
+                .delimiter(arguments.delimiter)
+                .terminator(Terminator::Any(b'\n'))
+                .build(),
+            delimiter: arguments.delimiter,
+            record: Record::default(),
+            width: 0,
+            columns: [None; 5],
         };
-        let [id, name, email, phone, document_url] = Field::ALL.map(column);
-        Ok(Self {
-            columns: [id?, name?, email?, phone?, document_url?],
-            record: ByteRecord::new(),
-            reader,
-            limit,
-            size,
-        })
+        let path = path.display();
+        match rows.next_record()? {
+            None => bail!("{path} has no header"),
+            Some(Found::Unfit(unfit)) => bail!("the header of {path} cannot be read: it {}", unfit.reason),
+            Some(Found::Record { .. }) => {}
+        }
+        let header: Vec<&[u8]> = rows.record.values().map(<[u8]>::trim_ascii).collect();
+        if header.iter().any(|name| name.contains(&b'\r')) {
+            bail!("the lines of {path} end with CR: convert the file, so that they end with LF or CR LF");
+        }
+        let mut columns = [None; 5];
+        for (field, column) in Field::ALL.into_iter().zip(&mut columns) {
+            let name = arguments.column_of(field);
+            let has_name = |column: &usize| header[*column] == name.as_bytes();
+            let mut found = (0..header.len()).filter(has_name);
+            *column = found.next();
+            let is_optional = field == Field::DocumentUrl && arguments.document_url.is_some();
+            let option = field.name();
+            if column.is_none() && !is_optional {
+                bail!("{path} has no column {name:?}: --column {option}=NAME names the column");
+            }
+            if found.next().is_some() {
+                bail!("{path} has several columns {name:?}: rename all but one of them in the file");
+            }
+        }
+        rows.width = header.len();
+        rows.columns = columns;
+        Ok(rows)
     }
 }
 
 impl FileRows for CsvRows {
     fn next(&mut self) -> anyhow::Result<Option<Read>> {
-        while let Some(place) = self.read_record()? {
-            // A line that has only a CR is empty.
-            if self.record.len() != 1 || !self.record[0].trim_ascii().is_empty() {
-                return self.row(place).map(Some);
-            }
-        }
-        Ok(None)
+        let found = self.next_record()?;
+        Ok(found.map(|found| match found {
+            Found::Record { first } => self.row(first),
+            Found::Unfit(unfit) => Read::Unfit(unfit),
+        }))
     }
 
     fn read(&self) -> (u64, u64) {
-        (self.reader.position().byte(), self.size)
+        self.lines.position()
     }
 }
 
+/// What was read from one or more lines.
+enum Found {
+    /// The record that begins on this line.
+    Record { first: u64 },
+    /// Lines that are not a record.
+    Unfit(Unfit),
+}
+
 impl CsvRows {
-    /// Reads the next record. Returns the place where it begins; `None` at the end.
-    fn read_record(&mut self) -> anyhow::Result<Option<Place>> {
-        let start = self.reader.position().clone();
-        self.limit.store(limit_after(start.byte()), Ordering::Relaxed);
-        match self.reader.read_byte_record(&mut self.record) {
-            Ok(true) => {
-                let start = self.record.position().unwrap_or(&start);
-                Ok(Some(Place::Line(start.line())))
+    /// Reads the next record. Empty lines are skipped. Returns `None` at the end.
+    fn next_record(&mut self) -> anyhow::Result<Option<Found>> {
+        self.record.clear();
+        self.reader.reset();
+        let (mut first, mut length) = (None, 0);
+        while let Some(read) = self.lines.next()? {
+            let line = self.lines.line();
+            if first.is_none() && read == Line::Whole && self.is_empty(line) {
+                continue;
             }
-            Ok(false) => Ok(None),
-            Err(error) => {
-                let cannot = format!("line {} cannot be read", start.line());
-                match error.into_kind() {
-                    ErrorKind::Io(error) => Err(error).context(cannot),
-                    // The other errors of the reader concern values, which are read as bytes here.
-                    _ => bail!(cannot),
-                }
+            let first = *first.get_or_insert(self.lines.number());
+            length += line.len();
+            if read == Line::TooLong || length > LONGEST_LINE {
+                // The next record is assumed to begin on the next line.
+                let reason = format!("is longer than {LONGEST_LINE} bytes: does a quoted value not end?");
+                return Ok(Some(Found::Unfit(self.unfit(first, Code::TooLong, &reason))));
             }
+            if self.record.extend(&mut self.reader, line) {
+                return Ok(Some(Found::Record { first }));
+            }
+        }
+        let unended =
+            first.map(|first| self.unfit(first, Code::Malformed, "has a quoted value that does not end"));
+        Ok(unended.map(Found::Unfit))
+    }
+
+    fn is_empty(&self, line: &[u8]) -> bool {
+        line.trim_ascii().is_empty() && !line.contains(&self.delimiter)
+    }
+
+    /// Returns a reason about the record from the line `first` to the line that was read last.
+    fn unfit(&self, first: u64, code: Code, reason: &str) -> Unfit {
+        let last = self.lines.number();
+        let place = Place::Line(first);
+        if first == last {
+            Unfit::whole(place, code, reason)
+        } else {
+            Unfit::whole(place, code, &format!("{reason} (lines {first} to {last})"))
         }
     }
 
-    fn row(&mut self, place: Place) -> anyhow::Result<Read> {
-        let expected = self.reader.byte_headers()?.len();
-        if self.record.len() != expected {
-            let reason = format!("has {} values, but the header has {expected}", self.record.len());
-            return Ok(Read::Unfit(Unfit::whole(place, Code::Malformed, &reason)));
+    fn row(&self, first: u64) -> Read {
+        let (values, width) = (self.record.values().len(), self.width);
+        if values != width {
+            let reason = format!("has {values} values, but the header has {width}");
+            return Read::Unfit(self.unfit(first, Code::Malformed, &reason));
         }
         let value = |column: Option<usize>| {
-            let bytes = column.and_then(|column| self.record.get(column));
-            // The last value ends with the CR of the line break.
-            let bytes = bytes.map(|bytes| bytes.strip_suffix(b"\r").unwrap_or(bytes));
+            let bytes = column.and_then(|column| self.record.values().nth(column));
             bytes
                 .map(|bytes| std::str::from_utf8(bytes).map(str::to_owned))
                 .transpose()
@@ -124,37 +149,11 @@ impl CsvRows {
         let (Ok(id), Ok(name), Ok(email), Ok(phone), Ok(document_url)) =
             (id, name, email, phone, document_url)
         else {
-            return Ok(Read::Unfit(Unfit::whole(place, Code::Malformed, "is not UTF-8")));
+            return Read::Unfit(self.unfit(first, Code::Malformed, "is not UTF-8"));
         };
-        Ok(Read::Row(Row {
-            place,
+        Read::Row(Row {
+            place: Place::Line(first),
             values: [id, name, email, phone, document_url],
-        }))
-    }
-}
-
-/// Returns up to where a record that starts at `position` may be read.
-const fn limit_after(position: u64) -> u64 {
-    position + LONGEST_LINE as u64
-}
-
-/// A file of which no record can fill the memory: without an end of a quoted value, the rest of the file
-/// would be one record.
-struct LimitedFile {
-    file: File,
-    read: Cell<u64>,
-    limit: Arc<AtomicU64>,
-}
-
-impl io::Read for LimitedFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.read.get() > self.limit.load(Ordering::Relaxed) {
-            return Err(io::Error::other(format!(
-                "a row is longer than {LONGEST_LINE} bytes: does a quoted value not end?"
-            )));
-        }
-        let read = self.file.read(buffer)?;
-        self.read.set(self.read.get() + read as u64);
-        Ok(read)
+        })
     }
 }

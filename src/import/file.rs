@@ -1,9 +1,5 @@
 //! Reading rows from files.
 
-use std::fs::File;
-use std::path::Path;
-
-use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::row::{Read, Row};
@@ -14,8 +10,6 @@ pub(super) const BATCH: usize = 256;
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Maximum number of batches that wait.
 const AHEAD: usize = 4;
-/// Maximum length of a line of a file, in bytes.
-pub(super) const LONGEST_LINE: usize = 1024 * 1024;
 
 /// Rows that were read together.
 pub(super) struct Batch {
@@ -39,15 +33,6 @@ pub(super) trait FileRows: Send + 'static {
 
     /// Number of bytes that were read, and size of the file.
     fn read(&self) -> (u64, u64);
-}
-
-/// Opens a file, and returns its size.
-pub(super) fn open(path: &Path) -> anyhow::Result<(File, u64)> {
-    let cannot = || format!("{} cannot be read", path.display());
-    let file = File::open(path).with_context(cannot)?;
-    let found = file.metadata().with_context(cannot)?;
-    anyhow::ensure!(!found.is_dir(), "{} is a directory", path.display());
-    Ok((file, found.len()))
 }
 
 /// Reads the rows of a file ahead.

@@ -1,10 +1,11 @@
 //! Registers the patients of rows.
 
+use std::pin::pin;
+
 use anyhow::Context;
-use api::commands::{Cause, CommandError, Imported};
+use api::commands::{Cause, CommandError, Earlier, Imported};
 use domain::{Import, PatientDetails};
-use futures::future::{Either, ready};
-use futures::stream::{FuturesOrdered, StreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
 use super::file::{Batch, Batches};
 use super::options::ImportArguments;
@@ -34,6 +35,7 @@ pub(super) struct Importer<'i> {
     rules: Rules,
     cause: Cause,
     dry_run: bool,
+    json: bool,
     /// Maximum number of rows that are registered at the same time.
     most: usize,
 }
@@ -54,7 +56,7 @@ impl<'i> Importer<'i> {
         // While a batch is committed, the next batch waits in the queue, which holds this process's appends
         // alone.
         let options = settings.append_options();
-        let most = if arguments.dry_run {
+        let most = if arguments.dry_run || commands.import_needs_connection() {
             super::CONNECTIONS as usize
         } else {
             (2 * options.largest).min(options.capacity)
@@ -69,36 +71,51 @@ impl<'i> Importer<'i> {
             },
             cause: cause(),
             dry_run: arguments.dry_run,
+            json: arguments.json,
             most,
         }
     }
 
     /// Registers the patients of all batches. The outcomes are reported in the order of the rows.
-    pub(super) async fn run(&self, mut batches: Batches, report: &mut Report) -> anyhow::Result<Counts> {
+    pub(super) async fn run(&self, batches: Batches, report: &mut Report) -> anyhow::Result<Counts> {
         let mut counts = Counts::default();
-        let mut progress = Progress::start("rows", 0, 0, false);
-        let mut running = FuturesOrdered::new();
+        let mut progress = Progress::start("rows", 0, 0, self.json);
+        let outcomes = self
+            .rows(batches)
+            .map(async |row| {
+                let (row, all) = row?;
+                anyhow::Ok((self.outcome(row).await?, all))
+            })
+            // Rows are also registered while the next batch is read and checked. They would otherwise keep
+            // their database connections meanwhile.
+            .buffered(self.most);
+        let mut outcomes = pin!(outcomes);
         let imported = async {
-            while let Some(batch) = batches.recv().await {
-                let Batch { rows, read } = batch?;
-                for row in self.checked(rows).await? {
-                    while running.len() >= self.most
-                        && let Some(outcome) = running.next().await
-                    {
-                        settle(outcome?, &mut counts, report)?;
-                    }
-                    running.push_back(self.outcome(row));
-                }
-                progress.at(counts.all(), estimate(counts.all() + running.len() as u64, read));
-            }
-            while let Some(outcome) = running.next().await {
-                settle(outcome?, &mut counts, report)?;
+            while let Some((outcome, all)) = outcomes.try_next().await? {
+                settle(outcome, &mut counts, report)?;
+                progress.at(counts.all(), all);
             }
             Ok(counts)
         }
         .await;
         progress.end();
         imported
+    }
+
+    /// Returns the checked rows of all batches, each with the approximate number of all rows.
+    fn rows(&self, batches: Batches) -> impl Stream<Item = anyhow::Result<(Checked, u64)>> {
+        let batches = stream::try_unfold((batches, 0), async |(mut batches, before)| {
+            let Some(batch) = batches.recv().await else {
+                return Ok(None);
+            };
+            let Batch { rows, read } = batch?;
+            let rows = self.checked(rows).await?;
+            let done = before + rows.len() as u64;
+            let all = estimate(done, read);
+            let rows = rows.into_iter().map(move |row| Ok((row, all)));
+            anyhow::Ok(Some((stream::iter(rows), (batches, done))))
+        });
+        batches.try_flatten()
     }
 
     /// Checks the rows of a batch by the rules, and finds the patients who were imported before.
@@ -116,27 +133,38 @@ impl<'i> Importer<'i> {
                 }
             })
             .collect();
-        let old_ids: Vec<_> = checked
+        let imports: Vec<_> = checked
             .iter()
             .filter_map(|row| match row {
-                Checked::Fit(_, import) => Some(&import.old_id),
+                Checked::Fit(_, import) => Some(import),
                 Checked::Settled(_) => None,
             })
             .collect();
-        let were_imported = self.commands.were_imported(&self.rules.source, &old_ids).await?;
-        let fit = checked.iter_mut().filter(|row| matches!(row, Checked::Fit(..)));
-        for (row, was_imported) in fit.zip(were_imported) {
-            if was_imported {
-                *row = Checked::Settled(Outcome::Imported(Imported::Before));
+        let mut earlier = self.commands.imported_before(&imports).await?.into_iter();
+        for row in &mut checked {
+            if let Checked::Fit(place, _) = row
+                && let Some(earlier) = earlier.next().flatten()
+            {
+                *row = Checked::Settled(match earlier {
+                    Earlier::SamePatient => Outcome::Imported(Imported::Before),
+                    Earlier::OtherPatient => Outcome::Unfit(vec![Unfit {
+                        place: *place,
+                        field: Some(Field::Id),
+                        code: Code::Differs,
+                        reason: "is the id of an imported patient with another name and another email: does --source name \
+                                 the right service?"
+                            .to_owned(),
+                    }]),
+                });
             }
         }
         Ok(checked)
     }
 
-    fn outcome(&self, row: Checked) -> impl Future<Output = anyhow::Result<Outcome>> {
+    async fn outcome(&self, row: Checked) -> anyhow::Result<Outcome> {
         match row {
-            Checked::Settled(outcome) => Either::Left(ready(Ok(outcome))),
-            Checked::Fit(place, import) => Either::Right(self.import(place, import)),
+            Checked::Settled(outcome) => Ok(outcome),
+            Checked::Fit(place, import) => self.import(place, import).await,
         }
     }
 
@@ -157,7 +185,7 @@ impl<'i> Importer<'i> {
                 place,
                 field: Some(Field::Email),
                 code: Code::Taken,
-                reason: "is the email of another active patient".to_owned(),
+                reason: "is taken by another active patient".to_owned(),
             }])),
             Err(error) => Err(error).context("a patient cannot be registered"),
         }

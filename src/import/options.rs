@@ -18,7 +18,7 @@ pub(crate) struct ImportArguments {
     /// with a FHIR R4 Patient resource on each line (.ndjson)
     #[arg(long, env = FROM, hide_env = true, hide_env_values = true, value_name = "URL|FILE")]
     from: Option<String>,
-    /// The same as --from FILE, and takes precedence over it
+    /// The same as --from FILE. It takes precedence over the variable `IMPORT_FROM`
     #[arg(value_name = "FILE", required_unless_present = "from")]
     file: Option<String>,
     /// Table of a MySQL database
@@ -65,6 +65,15 @@ impl ImportArguments {
     fn from(&self) -> &str {
         let from = self.file.as_deref().or(self.from.as_deref());
         from.unwrap_or_default()
+    }
+
+    /// Checks the options that depend on each other.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let from = self.from.as_deref();
+        if self.file.is_some() && from.is_some() && std::env::var(FROM).as_deref().ok() != from {
+            bail!("--from and FILE cannot be used together");
+        }
+        self.origin().map(drop)
     }
 
     /// Logs a warning if the command line contains a password.

@@ -1,23 +1,24 @@
 //! The report of the rows that are not imported.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::row::{Place, Unfit};
+use super::row::{Code, Field, Unfit};
 use crate::audit::PartFile;
 
-/// Number of reasons that are logged without a report.
-const LOGGED: u64 = 10;
 /// Number of bytes that are written together.
 const BUFFER: usize = 64 * 1024;
 
-/// The report. A file appears under its name when the import has ended.
+/// The report. A file appears under its name when the import has ended. Without a file, the reasons are only
+/// counted and logged, because the log must not contain old ids.
 pub(super) struct Report {
     file: Option<(PathBuf, PartFile)>,
     buffer: Vec<u8>,
-    reasons: u64,
+    /// Numbers of reasons that are not written.
+    counts: BTreeMap<(Option<Field>, Code), u64>,
 }
 
 impl Report {
@@ -33,33 +34,25 @@ impl Report {
         Ok(Self {
             file,
             buffer: Vec::new(),
-            reasons: 0,
+            counts: BTreeMap::new(),
         })
     }
 
-    /// Adds a reason. Without a file, logs the first reasons.
+    /// Adds a reason.
     pub(super) fn add(&mut self, unfit: &Unfit) -> anyhow::Result<()> {
-        self.reasons += 1;
         if self.file.is_some() {
             serde_json::to_writer(&mut self.buffer, unfit)?;
             self.buffer.push(b'\n');
             if self.buffer.len() >= BUFFER {
                 self.flush()?;
             }
-        } else if self.reasons <= LOGGED {
-            let place = match unfit.place {
-                Place::Line(line) => format!("line {line}"),
-                Place::Id(id) => format!("the row with the id {id}"),
-            };
-            let field = unfit.field.map_or("", |field| field.name());
-            tracing::warn!("{place} is not imported: {field} {}", unfit.reason);
-        } else if self.reasons == LOGGED + 1 {
-            tracing::warn!("further reasons are not logged; --report FILE writes all of them to a file");
+        } else {
+            *self.counts.entry((unfit.field, unfit.code)).or_default() += 1;
         }
         Ok(())
     }
 
-    /// Writes what was added.
+    /// Writes or logs what was added.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
         if let Some((path, part)) = &mut self.file {
             part.file()
@@ -67,6 +60,13 @@ impl Report {
                 .with_context(|| format!("{} cannot be written", path.display()))?;
         }
         self.buffer.clear();
+        for ((field, code), rows) in std::mem::take(&mut self.counts) {
+            let field = field.map_or("row", Field::name);
+            tracing::warn!(
+                "rows that are not imported because of `{field}` ({}): {rows}",
+                code.name()
+            );
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use url::form_urlencoded::byte_serialize;
 
 /// A field of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Field {
     Id,
@@ -54,23 +54,40 @@ pub(super) enum Read {
 }
 
 /// Kind of the reason why a row is not imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Code {
     /// The field is missing or empty.
     Missing,
     /// The value breaks the rules.
     Invalid,
-    /// Another active patient has the email.
+    /// Another active patient has the email or, by the rule of the log, the email and the name.
     Taken,
-    /// The line cannot be read.
+    /// A patient with this old id, another name and another email was imported before.
+    Differs,
+    /// The lines of the row cannot be read.
     Malformed,
-    /// The line is too long.
+    /// The row is too long.
     TooLong,
     /// The line has another resource than a patient.
     NotAPatient,
     /// The patient is marked as not active.
     Inactive,
+}
+
+impl Code {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::Taken => "taken",
+            Self::Differs => "differs",
+            Self::Malformed => "malformed",
+            Self::TooLong => "too long",
+            Self::NotAPatient => "not a patient",
+            Self::Inactive => "inactive",
+        }
+    }
 }
 
 /// A reason why a row is not imported. It contains no value of the row, except the id in a table.

@@ -20,6 +20,8 @@ const LONGEST: usize = 5000;
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// Types of columns that can be read page by page in the order of their values.
 const INTEGERS: [&str; 5] = ["tinyint", "smallint", "mediumint", "int", "bigint"];
+/// Reason why a table with ids above `i64::MAX` cannot be read.
+const TOO_LARGE: &str = "the ids of the table are too large: export the table as a CSV file instead";
 
 /// Opens the table, and reads its rows ahead, in the order of their ids.
 pub(super) async fn read(url: &str, arguments: &ImportArguments) -> anyhow::Result<Batches> {
@@ -90,7 +92,20 @@ impl Table {
                 )?,
             }
         }
-        let id = quoted(arguments.column_of(Field::Id));
+        let id = arguments.column_of(Field::Id);
+        check_unique(&mut connection, table, id).await?;
+        let id = quoted(id);
+        let is_too_large = format!(
+            "SELECT CAST(MAX({id}) > {} AS SIGNED) FROM {}",
+            i64::MAX,
+            quoted(table)
+        );
+        let is_too_large: Option<i64> = sqlx::query_scalar(&is_too_large)
+            .fetch_one(&mut connection)
+            .await?;
+        if is_too_large == Some(1) {
+            bail!("{TOO_LARGE}");
+        }
         let page = format!(
             "SELECT CAST({id} AS SIGNED){values} FROM {} WHERE {id} > ? ORDER BY {id} LIMIT {PAGE}",
             quoted(table)
@@ -123,7 +138,7 @@ impl Table {
             for row in &page {
                 let (id, row) = parsed(row)?;
                 if id <= after {
-                    bail!("the ids of the table are too large: export the table as a CSV file instead");
+                    bail!("{TOO_LARGE}");
                 }
                 after = id;
                 rows.push(Read::Row(row));
@@ -138,6 +153,28 @@ impl Table {
             }
         }
     }
+}
+
+/// Checks that the ids of a table are unique and not NULL. Rows with NULL, and some rows with equal ids, would
+/// otherwise be lost between two pages.
+async fn check_unique(connection: &mut MySqlConnection, table: &str, id: &str) -> anyhow::Result<()> {
+    let indexes: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM (SELECT index_name FROM information_schema.statistics \
+         WHERE table_schema = DATABASE() AND table_name = ? AND non_unique = 0 GROUP BY index_name \
+         HAVING COUNT(*) = 1 AND MAX(LOWER(column_name)) = LOWER(?) AND MAX(nullable) <> 'YES') found",
+    )
+    .bind(table)
+    .bind(id)
+    .fetch_one(connection)
+    .await
+    .context("the indexes of the table cannot be read")?;
+    if indexes == 0 {
+        bail!(
+            "the column {id:?} is not a key of the table {table:?}: it must be NOT NULL, and have a primary or unique index \
+             of its own; otherwise, export the table as a CSV file instead"
+        );
+    }
+    Ok(())
 }
 
 fn parsed(row: &MySqlRow) -> anyhow::Result<(i64, Row)> {

@@ -1,15 +1,17 @@
 //! Importing patients of another service.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use cqrs_es::Aggregate;
-use domain::{Import, ImportSource, OldId, Patient, PatientCommand, PatientDetails};
-use eventstore::EventLog;
+use domain::{
+    Import, ImportSource, OldId, Patient, PatientCommand, PatientDetails, PatientEvent, mailbox_key,
+};
+use eventstore::{EventLog, KeysPlace, LogFormat, RecordedEvent};
 use uuid::Uuid;
 
 use super::error::{Refused, unavailable};
 use super::key::ImportIds;
-use super::{Cause, CommandError, Commands, Events, claims_of};
+use super::{Cause, ClaimScheme, CommandError, Commands, Events, claims_of};
 
 /// Result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,30 @@ pub enum Imported {
     Before,
 }
 
+/// What an earlier import of the same old id registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// This patient. The registration had the same name or the same email, or cannot be read, for example
+    /// because the patient was erased.
+    SamePatient,
+    /// A patient with another name and another email. Two services may have been imported as one source.
+    OtherPatient,
+}
+
+impl Earlier {
+    fn of(first: &RecordedEvent, import: &Import) -> Self {
+        match first.content(PatientEvent::from_stored) {
+            Ok(Some(PatientEvent::PatientRegistered { name, email, .. }))
+                if name != import.registration.name.as_str()
+                    && mailbox_key(&email) != mailbox_key(import.registration.email.as_str()) =>
+            {
+                Self::OtherPatient
+            }
+            _ => Self::SamePatient,
+        }
+    }
+}
+
 impl Commands {
     /// Returns the ids that a patient of a source may have: the id with which it is imported, and the id with
     /// which it was imported while the log was in clear.
@@ -28,42 +54,55 @@ impl Commands {
         ImportIds::of(source, old_id, self.keyring().as_deref()).all()
     }
 
-    /// Returns for each of these patients of a source whether it was imported before. The patients are looked
-    /// up in one statement.
+    /// Returns for each of these imports what an import of the same old id registered before, if any. The
+    /// patients are looked up in one statement.
     ///
     /// # Errors
     ///
     /// [`CommandError::Unavailable`] and the other errors of reading the log.
-    pub async fn were_imported(
-        &self,
-        source: &ImportSource,
-        old_ids: &[&OldId],
-    ) -> Result<Vec<bool>, CommandError> {
-        let keyring = self.keyring();
-        let ids: Vec<[String; 2]> = old_ids
+    pub async fn imported_before(&self, imports: &[&Import]) -> Result<Vec<Option<Earlier>>, CommandError> {
+        let ids: Vec<[String; 2]> = imports
             .iter()
-            .map(|old_id| {
-                let ids = ImportIds::of(source, old_id, keyring.as_deref());
-                ids.all().map(|id| id.to_string())
-            })
+            .map(|import| self.ids_of_import(&import.source, &import.old_id))
+            .map(|ids| ids.map(|id| id.to_string()))
             .collect();
         let all: HashSet<&str> = ids.iter().flatten().map(String::as_str).collect();
         let all: Vec<&str> = all.into_iter().collect();
         let found = async {
             let mut connection = self.log.database().reader().await?;
-            EventLog::existing(&mut connection, Patient::TYPE, &all).await
+            EventLog::first_events_of(&mut connection, Patient::TYPE, &all).await
         };
         let found = found.await.map_err(|error| {
             tracing::error!(%error, "the log could not be read");
             unavailable(&error)
         })?;
-        let was_imported = |ids: &[String; 2]| ids.iter().any(|id| found.contains(id));
-        Ok(ids.iter().map(was_imported).collect())
+        let found: HashMap<&str, &RecordedEvent> = found
+            .iter()
+            .map(|event| (event.aggregate_id.as_str(), event))
+            .collect();
+        let earlier = |(import, ids): (&&Import, &[String; 2])| {
+            let first = ids.iter().find_map(|id| found.get(id.as_str()))?;
+            Some(Earlier::of(first, import))
+        };
+        Ok(imports.iter().zip(&ids).map(earlier).collect())
+    }
+
+    /// Whether every import reads or writes a database before its append: it stores a data key in the keys'
+    /// database, or looks up the claims of an older log.
+    #[must_use]
+    pub fn import_needs_connection(&self) -> bool {
+        self.sealing().is_some_and(|sealing| {
+            let is_elsewhere = matches!(
+                sealing.keys().format(),
+                LogFormat::Sealed(_, KeysPlace::Elsewhere)
+            );
+            is_elsewhere || ClaimScheme::of(sealing.claims()) == Ok(ClaimScheme::Upgrading)
+        })
     }
 
     /// Registers a patient of another service. The id is derived from the source and the old id, so a patient
     /// is never imported twice, also by another process. A patient who was imported in a log in clear, which
-    /// was sealed since, must be found by [`Commands::were_imported`].
+    /// was sealed since, must be found by [`Commands::imported_before`].
     ///
     /// # Errors
     ///

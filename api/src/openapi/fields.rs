@@ -24,7 +24,7 @@ pub(crate) fn patient_or_number() -> Parameter {
         uuid(),
         json!(AN_ID),
         "The patient's id, as returned by the registration. If the service runs with `LEGACY_IDS=on`, also the number that an \
-         imported patient had in the former service. The response then has this number as `id`.",
+         imported patient had in the former service. The response then has this number as `id`, an integer instead of text.",
     )
 }
 

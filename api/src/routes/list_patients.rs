@@ -52,7 +52,9 @@ pub(super) fn described() -> Described {
         "The active patients, ordered by id, which is approximately the order of registration. To read all of them, follow the \
          link `next` until a page has none. With `name` or `email`, a page that has a link `next` may have fewer patients than \
          `limit`, or even none. The list is a few milliseconds behind the writes, unless `Min-Position` is sent. With `email`, the \
-         list is always up to date, unless the service allows patients to share an email. `GET /patients` and `GET /getPatients` are equivalent.",
+         list is always up to date, unless the service allows patients to share an email. `GET /patients` and `GET /getPatients` are \
+         equivalent. If the service runs with `LEGACY_IDS=on`, the `id` of an imported patient is the number that it had in the former \
+         service, an integer instead of text, unless the request has `old_id`.",
     )
     .takes([
         fields::limit(),

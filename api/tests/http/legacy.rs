@@ -1,6 +1,7 @@
 //! Imported patients under the ids of the service that they come from.
 
-use api::commands::{Cause, CommandError, Commands, Imported};
+use api::commands::{Cause, CommandError, Commands, Earlier, Imported};
+use api::read_log::{ReadLogOptions, ReadRecording};
 use api::{ApiOptions, LegacyIds};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -8,7 +9,7 @@ use domain::{Import, OldId, Registration};
 use eventstore::SystemClock;
 use serde_json::{Value, json};
 use testkit::mysql_servers;
-use web::access::Access;
+use web::access::{Access, Role, Token, Tokens};
 
 use crate::rig::{Rig, every_host};
 
@@ -22,25 +23,30 @@ fn options(in_paths: bool) -> ApiOptions {
     }
 }
 
+fn import(source: &str, old_id: &str, email: &str) -> Import {
+    let url = "https://example.com/a.jpg";
+    Import {
+        registration: Registration::parse("Ana Pérez", email, "+34600000000", url).unwrap(),
+        source: source.parse().unwrap(),
+        old_id: OldId::parse(old_id).unwrap(),
+        confirmation: false,
+    }
+}
+
 impl Rig {
     fn commands(&self) -> Commands {
         Commands::new(self.log.clone(), self.appends.clone(), SystemClock::shared())
     }
 
     async fn import(&self, source: &str, old_id: &str, email: &str) -> Result<Imported, CommandError> {
-        let url = "https://example.com/a.jpg";
-        let import = Import {
-            registration: Registration::parse("Ana Pérez", email, "+34600000000", url).unwrap(),
-            source: source.parse().unwrap(),
-            old_id: OldId::parse(old_id).unwrap(),
-            confirmation: false,
-        };
         let cause = Cause {
             request_id: uuid::Uuid::nil(),
             actor: "importer".to_owned(),
             trace: None,
         };
-        self.commands().import(import, &cause).await
+        self.commands()
+            .import(import(source, old_id, email), &cause)
+            .await
     }
 
     async fn listed(&self, query: &str) -> Value {
@@ -101,9 +107,33 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
             rig.import("patients", "17", "a@example.com").await,
             Ok(Imported::Before)
         );
-        let ids = ["17", "18"].map(|id| OldId::parse(id).unwrap());
-        let were_imported = rig.commands().were_imported(&source, &ids.each_ref()).await;
-        assert_eq!(were_imported, Ok(vec![true, false]));
+        let imports = ["17", "18"].map(|id| import("patients", id, "z@example.com"));
+        let earlier = rig.commands().imported_before(&imports.each_ref()).await;
+        assert_eq!(
+            earlier,
+            Ok(vec![Some(Earlier::SamePatient), None]),
+            "an erased patient is not compared"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_patient_of_another_service_with_the_same_source_and_old_id_is_noticed() {
+    on_each(async |rig| {
+        rig.import("patients", "17", "a@example.com").await.unwrap();
+        let mut other = import("patients", "17", "b@example.com");
+        // A patient may change either the name or the email in the former service.
+        for (name, email, expected) in [
+            ("Ana Pérez", "b@example.com", Earlier::SamePatient),
+            ("Eva Mar", "A@example.com", Earlier::SamePatient),
+            ("Eva Mar", "b@example.com", Earlier::OtherPatient),
+        ] {
+            other.registration =
+                Registration::parse(name, email, "+34600000000", "https://example.com/b.jpg").unwrap();
+            let earlier = rig.commands().imported_before(&[&other]).await;
+            assert_eq!(earlier, Ok(vec![Some(expected)]), "{name} {email}");
+        }
     })
     .await;
 }
@@ -169,7 +199,6 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
     let read = rig.get("/patients/17").await;
     assert_eq!((read.status, &read.body["id"]), (StatusCode::OK, &json!(17)));
     assert_eq!(read.header("etag"), "\"1\"");
-    assert_eq!(rig.get("/patients/017").await.body["id"], 17);
     let patch = Request::patch("/patients/17").header("content-type", "application/merge-patch+json");
     let patch = patch.body(Body::from(r#"{"phone": "+34699999999"}"#)).unwrap();
     let amended = rig.send(patch).await;
@@ -201,7 +230,16 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
         id.to_string()
     );
 
-    for other in ["18", "19", "-17", "+17", "17.0", "99999999999999999999", "x-20"] {
+    for other in [
+        "18",
+        "19",
+        "017",
+        "-17",
+        "+17",
+        "17.0",
+        "99999999999999999999",
+        "x-20",
+    ] {
         let status = rig.get(&format!("/patients/{other}")).await.status;
         assert_eq!(status, StatusCode::NOT_FOUND, "{other}");
     }
@@ -227,4 +265,75 @@ async fn in_a_log_in_clear_an_old_id_is_imported_once_too() {
         event.payload["imported_from"],
         json!({"source": "patients", "id": "17"})
     );
+}
+
+#[tokio::test]
+async fn a_number_needs_the_same_roles_as_the_id() {
+    let tokens = [Role::Clerk, Role::Auditor].map(|role| (role, Token::generate().unwrap()));
+    let lines = tokens
+        .each_ref()
+        .map(|(role, token)| token.line(&role.to_string(), *role));
+    let access = Access::by(Tokens::parse(&lines.join("\n")).unwrap());
+    let rig = Rig::with_options(access, options(true)).await;
+    rig.import("patients", "17", "a@example.com").await.unwrap();
+    let source = "patients".parse().unwrap();
+    let [id, _] = rig
+        .commands()
+        .ids_of_import(&source, &OldId::parse("17").unwrap());
+    let status = async |token: Option<&Token>, method: &str, path: &str| {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {}", token.secret()));
+        }
+        let request = request.header("content-type", "application/merge-patch+json");
+        rig.send(request.body(Body::from("{}")).unwrap()).await.status
+    };
+    let [(_, clerk), (_, auditor)] = &tokens;
+    for token in [None, Some(clerk), Some(auditor)] {
+        for (method, query) in [
+            ("GET", ""),
+            ("GET", "?at=2026-01-01T00:00:00Z"),
+            ("PATCH", ""),
+            ("DELETE", ""),
+        ] {
+            // The deletion by number is the first, so the deletion by id finds that the patient was deleted.
+            let by_number = status(token, method, &format!("/patients/17{query}")).await;
+            let by_id = status(token, method, &format!("/patients/{id}{query}")).await;
+            let is_deletion = by_number == StatusCode::NO_CONTENT && by_id == StatusCode::GONE;
+            assert!(
+                by_number == by_id || is_deletion,
+                "{method} {query}: {by_number} {by_id}"
+            );
+            if token.is_none() {
+                assert_eq!(by_number, StatusCode::UNAUTHORIZED);
+            }
+        }
+    }
+    assert_eq!(
+        status(Some(auditor), "DELETE", "/patients/17").await,
+        StatusCode::FORBIDDEN
+    );
+}
+
+#[tokio::test]
+async fn a_read_by_number_is_recorded_under_the_id() {
+    let recorded = ApiOptions {
+        read_log: ReadLogOptions {
+            recording: ReadRecording::Strict,
+            ..ReadLogOptions::default()
+        },
+        ..options(true)
+    };
+    let rig = Rig::with_options(Access::open(), recorded).await;
+    rig.import("patients", "17", "a@example.com").await.unwrap();
+    assert_eq!(rig.get("/patients/17").await.body["id"], 17);
+    let id = rig.listed("old_id=17").await[0]["id"].clone();
+    let reads = rig.get("/audit/reads").await.body;
+    let gist: Vec<_> = reads
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|read| (&read["kind"], &read["patient_id"]))
+        .collect();
+    assert_eq!(gist, [(&json!("patient"), &id), (&json!("search"), &id)]);
 }

@@ -310,7 +310,7 @@ async fn an_absent_aggregate_is_checked_by_the_append_without_an_effect_on_other
     let (taken, other) = (repository(), repository());
     assert!(taken.get_events::<Ticket>("t1").await.unwrap().is_empty());
     let mut of_other = reserved(1);
-    of_other.aggregate_id = "t2".to_owned();
+    "t2".clone_into(&mut of_other.aggregate_id);
     let (first, second) = (reserved(1), of_other);
     let (refused, appended) = tokio::join!(
         taken.persist::<Ticket>(std::slice::from_ref(&first), None),

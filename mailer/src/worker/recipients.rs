@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use cqrs_es::Aggregate;
-use domain::Patient;
+use domain::{Patient, PatientEvent};
 use eventstore::{EventLog, Position, RecordedEvent, Result, Session};
 
 use crate::error::DeliveryFailure;
 use crate::ledger::Delivery;
 use crate::recipient::{Recipient, RecipientState};
-use crate::template::AddressedAs;
+use crate::template::{AddressedAs, Template};
 
 /// Maximum number of events in memory at a time. Further events are read page by page.
 const EVENTS_PER_PAGE: u64 = 1000;
@@ -70,8 +70,16 @@ impl Recipients {
         self.events.get(&delivery.position).map(|(event, _)| event)
     }
 
-    /// Whether the end of the delivery's patient cancels the delivery.
+    /// Whether the delivery is cancelled: by the end of its patient, or because its event asks for no email. An
+    /// earlier version of the program adds deliveries for such events too.
     pub(super) fn is_cancelled(&self, delivery: &Delivery) -> bool {
+        let is_unconfirmed =
+            |event: &RecordedEvent| PatientEvent::is_unconfirmed(&event.event_type, &event.payload);
+        if delivery.template == Template::PatientRegistered
+            && self.event(delivery).is_some_and(is_unconfirmed)
+        {
+            return true;
+        }
         let ends_with_the_patient = delivery.template.ends_with_the_patient();
         self.newest
             .get(&delivery.aggregate_id)

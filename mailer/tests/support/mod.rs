@@ -174,12 +174,17 @@ impl Stage {
         event_type: &str,
         payload: serde_json::Value,
     ) -> Position {
+        // Only version 1.1 has this member.
+        let event_version = match payload.get("confirmation") {
+            Some(_) => "1.1",
+            None => "1.0",
+        };
         let event = NewEvent {
             aggregate_type: aggregate_type.to_owned(),
             aggregate_id: aggregate_id.to_owned(),
             sequence,
             event_type: event_type.to_owned(),
-            event_version: "1.0".to_owned(),
+            event_version: event_version.to_owned(),
             payload,
             metadata: json!({}),
         };
