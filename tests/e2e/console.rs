@@ -108,7 +108,7 @@ impl Tab {
         answer.json::<Value>().await.unwrap()["value"].take()
     }
 
-    /// Sends a command of the Chrome DevTools protocol.
+    /// Sends a command of Chromium's own protocol.
     async fn devtools(&self, command: &str, parameters: Value) {
         let body = json!({"cmd": command, "params": parameters});
         let value = self.driver("goog/cdp/execute", &body).await;
@@ -167,7 +167,11 @@ impl Tab {
             .wait()
             .at_most(SOON)
             .for_element(Locator::XPath(xpath));
-        found.await.unwrap_or_else(|error| panic!("{xpath}: {error}"))
+        let found = found.await;
+        if found.is_err() {
+            println!("not found: {xpath}");
+        }
+        found.unwrap()
     }
 
     /// Returns the control with this label.
