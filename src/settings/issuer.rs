@@ -10,7 +10,6 @@ use super::values::path;
 
 /// The issuer whose JWTs are accepted.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_field_names, reason = "the fields name flags and variables")]
 pub(crate) struct IssuerSettings {
     /// Issuer whose JWTs are accepted as access tokens: the exact value of iss
     #[arg(long, env, global = true)]

@@ -8,6 +8,7 @@ mod sign_in;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use fantoccini::elements::Element;
 use fantoccini::{Client as Browser, ClientBuilder, Locator};
@@ -108,7 +109,7 @@ impl Tab {
         answer.json::<Value>().await.unwrap()["value"].take()
     }
 
-    /// Sends a command of the Chrome DevTools protocol.
+    /// Sends a command of Chromium's own protocol.
     async fn devtools(&self, command: &str, parameters: Value) {
         let body = json!({"cmd": command, "params": parameters});
         let value = self.driver("goog/cdp/execute", &body).await;
@@ -142,15 +143,13 @@ impl Tab {
 
     /// Waits until the page contains a text.
     async fn sees(&self, wanted: &str) {
-        let mut text = String::new();
-        let seen = async {
-            wait_until(SOON, "the text is shown", async || {
-                text = self.text().await;
-                text.contains(wanted)
-            })
-            .await;
+        let shown = async {
+            while !self.text().await.contains(wanted) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         };
-        seen.await;
+        let seen = tokio::time::timeout(SOON, shown).await;
+        assert!(seen.is_ok(), "{wanted:?} is not shown in:\n{}", self.text().await);
     }
 
     /// Waits until the page does not contain a text.
@@ -167,7 +166,11 @@ impl Tab {
             .wait()
             .at_most(SOON)
             .for_element(Locator::XPath(xpath));
-        found.await.unwrap_or_else(|error| panic!("{xpath}: {error}"))
+        let found = found.await;
+        if found.is_err() {
+            println!("not found: {xpath}");
+        }
+        found.unwrap()
     }
 
     /// Returns the control with this label.

@@ -49,6 +49,8 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
       throw error;
     }
   });
+  // The message about a conflict stays until the current values are here.
+  useEffect(() => clear(), [etag]);
   // The form is replaced, so the focus must move with it.
   const saveButton = useRef();
   useEffect(() => saveButton.current?.focus(), [reviewed]);
@@ -73,7 +75,7 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
     <${DetailFields} details=${details} onChange=${setTyped} errors=${errorsByField(error)} />
     ${conflict
       ? html`<div class="notice warn" role="alert"><p>${t("amend.conflict")}</p><button type="button"
-        onClick=${() => (clear(), onReload())}>${t("amend.reload")}</button></div>`
+        onClick=${onReload}>${t("amend.reload")}</button></div>`
       : error?.slug === "invalid-request" ? html`<p class="error" role="alert">${t("register.invalid")}</p>` :
         html`<${Failure} error=${error} />`}
     <div class="actions">

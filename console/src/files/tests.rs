@@ -23,6 +23,10 @@ fn below(folder: &Path) -> BTreeSet<String> {
     found
 }
 
+fn is_script(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|kind| kind == "js")
+}
+
 fn text(name: &str) -> String {
     fs::read_to_string(assets().join(name)).unwrap_or_default()
 }
@@ -36,7 +40,7 @@ fn every_script_and_style_sheet_is_embedded() {
 #[test]
 fn modules_import_only_embedded_modules() {
     let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| *name).collect();
-    for name in embedded.iter().filter(|name| name.ends_with(".js")) {
+    for name in embedded.iter().filter(|name| is_script(name)) {
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
         let script = text(name);
         let imports = script.split("from\"").chain(script.split("from \"")).skip(1);
@@ -59,7 +63,7 @@ fn the_page_preloads_every_module() {
     let modules = FILES
         .iter()
         .map(|(name, _)| *name)
-        .filter(|name| name.ends_with(".js") && *name != "scheme.js");
+        .filter(|name| is_script(name) && *name != "scheme.js");
     for name in modules {
         let preload = format!("<link rel=\"modulepreload\" href=\"console/{name}\">");
         assert!(page.contains(&preload), "{name}");

@@ -78,7 +78,12 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
     sign_in(&tab, &new).await;
     // The request that was rejected is sent again.
     tab.sees("Amend").await;
-    assert_eq!(Client::holding(port, &new).list().await.len(), 1);
+    let holder = Client::holding(port, &new);
+    wait_until(SOON, "the patient is listed", async || {
+        !holder.list().await.is_empty()
+    })
+    .await;
+    assert_eq!(holder.list().await.len(), 1);
     // The token is kept for this tab only.
     assert_eq!(tab.run("return localStorage.length").await, 0);
     tab.click("Sign out").await;
