@@ -4,8 +4,9 @@ import { connection } from "./api.js";
 import { language, setLanguage, t } from "./i18n.js";
 import { returned } from "./issuer.js";
 import { link, route } from "./router.js";
-import { session, signOut, start } from "./session.js";
+import { onSignOut, session, signOut, start } from "./session.js";
 import { SignIn, SignInAgain } from "./sign-in.js";
+import { Failure } from "./ui.js";
 import { Patients } from "./pages/patients.js";
 import { Register } from "./pages/register.js";
 import { PatientPage } from "./pages/patient.js";
@@ -21,27 +22,30 @@ import { MailTrial } from "./pages/mail-trial.js";
 import { Privacy } from "./pages/privacy.js";
 import { follow } from "./measurements.js";
 
-/** The pages: the roles that may use a page, its route, and its text in the navigation. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const POSITION = /^[1-9]\d*$/;
+
+/** The pages: the roles that may use a page, its route, and its text in the navigation. Patterns match ids. */
 const PAGES = [
   { roles: ["clerk", "auditor"], at: ["patients"], page: Patients, group: "patients" },
   { roles: ["clerk"], at: ["patients", "new"], page: Register, group: "patients", name: "register" },
-  { roles: ["clerk", "auditor"], at: ["patients", ":id"], page: PatientPage },
-  { roles: ["auditor"], at: ["patients", ":id", "history"], page: Timeline },
+  { roles: ["clerk", "auditor"], at: ["patients", UUID], page: PatientPage },
+  { roles: ["auditor"], at: ["patients", UUID, "history"], page: Timeline },
   { roles: ["auditor"], at: ["log"], page: Log, group: "audit" },
   { roles: ["auditor"], at: ["checkpoints"], page: Checkpoints, group: "audit" },
   { roles: ["auditor"], at: ["reads"], page: Reads, group: "audit" },
   { roles: ["privacy"], at: ["privacy"], page: Privacy, group: "privacy" },
-  { roles: ["privacy"], at: ["privacy", ":id"], page: Privacy },
+  { roles: ["privacy"], at: ["privacy", UUID], page: Privacy },
   { roles: ["operator"], at: ["overview"], page: Overview, group: "operations" },
   { roles: ["operator"], at: ["projections"], page: Projections, group: "operations" },
   { roles: ["operator"], at: ["mail"], page: Mail, group: "operations" },
   { roles: ["operator"], at: ["mail", "test"], page: MailTrial, group: "operations", name: "mail-test" },
-  { roles: ["operator"], at: ["mail", ":id"], page: Delivery },
+  { roles: ["operator"], at: ["mail", POSITION], page: Delivery },
 ];
 
 const allowed = (page) => page.roles.some((role) => session.get().roles.has(role));
 const matches = (page, segments) =>
-  page.at.length === segments.length && page.at.every((part, index) => part.startsWith(":") || part === segments[index]);
+  page.at.length === segments.length && page.at.every((part, index) => (part instanceof RegExp ? part.test(segments[index]) : part === segments[index]));
 
 function Navigation({ segments }) {
   const listed = PAGES.filter((page) => page.group && allowed(page));
@@ -117,12 +121,12 @@ function Page({ segments }) {
     const roles = found.roles.map((role) => t(`role.${role}`)).join(", ");
     return html`<h1>${t("not-allowed")}</h1><p>${t("not-allowed.text", { roles })}</p>`;
   }
-  const id = segments[found.at.indexOf(":id")];
+  const id = segments[found.at.findIndex((part) => part instanceof RegExp)];
   return html`<${found.page} key=${segments.join("/")} id=${id} />`;
 }
 
 function App() {
-  const { state, roles } = session.use();
+  const { state, roles, error } = session.use();
   const segments = route.use();
   language.use();
   const operates = roles.has("operator");
@@ -147,7 +151,7 @@ function App() {
     <div class=${within ? "frame" : "frame alone"}>
       ${within && html`<${Navigation} segments=${segments} />`}
       <main id="main" tabindex="-1">
-        ${state === "starting" && html`<p role="status" class="muted">${t("loading")}</p>`}
+        ${state === "starting" && html`<p role="status" class="muted">${t("loading")}</p><${Failure} error=${error} />`}
         ${state === "out" && html`<${SignIn} />`}
         ${within && html`<${Page} segments=${segments} />`}
       </main>
@@ -161,9 +165,13 @@ function skip(event) {
   document.querySelector("main").focus();
 }
 
+// The next person must not see which patient was open.
+onSignOut(() => location.replace("#/"));
+
 const app = document.getElementById("app");
-if (returned()) {
-  render(html`<main><p>${t("sign-in.returned")}</p></main>`, app);
+const outcome = returned();
+if (outcome) {
+  render(html`<main><p>${t(`sign-in.returned.${outcome}`)}</p></main>`, app);
 } else {
   render(html`<${App} />`, app);
   start();

@@ -3,7 +3,7 @@ import { html, shared, useEffect, useState } from "../html.js";
 import { get, page, Problem, query, readOwnWrites, reconnects } from "../api.js";
 import { t } from "../i18n.js";
 import { link } from "../router.js";
-import { session } from "../session.js";
+import { onSignOut, session } from "../session.js";
 import { Field, Loading, Table, Title, usePages } from "../ui.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -13,6 +13,7 @@ const MOST_PAGES = 10;
 
 /** The search text. It is kept while the tab is open, and never becomes part of an address. */
 const sought = shared("");
+onSignOut(() => sought.set(""));
 
 /** Returns a page of the patients who match a text. */
 async function find(text, next, signal) {
@@ -36,9 +37,10 @@ async function find(text, next, signal) {
     }
     return found;
   } catch (error) {
+    if (!(error instanceof Problem && error.status === 422)) throw error;
     // An address that is not complete yet is not valid.
-    if (error instanceof Problem && error.status === 422) return { rows: [], incomplete: filter.email !== undefined };
-    throw error;
+    if (filter.email) return { rows: [], incomplete: true };
+    return { rows: [], invalid: error.errors.map(({ message }) => message) };
   }
 }
 
@@ -50,10 +52,11 @@ export function Patients() {
     return () => clearTimeout(timer);
   }, [text]);
   const found = usePages((next, signal) => find(settled, next, signal), undefined, [settled, reconnects.use()]);
-  const { incomplete, gone } = found.data ?? {};
+  const { incomplete, invalid = [], gone } = found.data ?? {};
   const mayRegister = session.get().roles.has("clerk");
   const said = () => {
     if (incomplete) return t("patients.incomplete");
+    if (invalid.length > 0) return t("patients.invalid");
     if (gone) return t("patients.gone");
     if (found.rows.length > 0) return t("patients.shown", { count: found.rows.length });
     return t(settled ? "patients.none" : "patients.empty");
@@ -68,7 +71,7 @@ export function Patients() {
       href=${link("patients", "new")}>${t("page.register")}</a>`}>${t("page.patients")}<//>
     <form role="search" onSubmit=${(event) => event.preventDefault()}>
       <${Field} label=${t("patients.search")} hint=${t("patients.hint")} type="search" autocomplete="off" spellcheck="false"
-        dir="auto"
+        dir="auto" errors=${invalid}
         value=${text} onInput=${(event) => sought.set(event.target.value)} />
     </form>
     <${Loading} of=${found}>
