@@ -8,8 +8,9 @@ import { session } from "./session.js";
 export function explain(error) {
   if (error instanceof Unreachable) return t("error.unreachable");
   if (error instanceof SignedInAgain) return t("error.signed-in-again");
-  // Broken connections, and responses that are not those of the service. The texts of the browser are of no use to people.
-  if (error instanceof TypeError || error instanceof SyntaxError || [502, 504].includes(error.status)) return t("error.interrupted");
+  // Broken connections, and responses of proxies. The texts of the browser are of no use to people.
+  const isProxy = [502, 504].includes(error.status) && !error.slug;
+  if (error instanceof TypeError || error instanceof SyntaxError || isProxy) return t("error.interrupted");
   if (!(error instanceof Problem)) return error.message;
   const key = `problem.${error.slug}`;
   return has(key) ? t(key, error.body) : error.message;

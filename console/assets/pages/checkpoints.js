@@ -22,6 +22,7 @@ function Newest({ assessed: { checkpoint, signature, missing, broken, fork, ...a
       kind && [t("pinned"), html`<${Badge} kind=${kind}>${t(text)}<//>`],
     ].filter(Boolean)} />
     ${broken && html`<div class="notice bad" role="alert"><p>${t("checkpoint.broken")}</p><p class="small">${t(broken)}</p></div>`}
+    ${assessed.pin === "beyond" && html`<p class="notice warn">${t("checkpoint.beyond")}</p>`}
     ${fork && html`<details><summary>${t("checkpoint.fork")}</summary>
       ${fork.map((note) => html`<pre class="message" tabindex="0" role="region"
         aria-label=${t("pin.paste")}>${note}</pre>`)}</details>`}

@@ -1,6 +1,6 @@
 // The log, live: filtered by type, patient and actor, with an export.
 import { html, useEffect, useState } from "../html.js";
-import { get, page, query, request } from "../api.js";
+import { connection, get, page, query, request } from "../api.js";
 import { number, percent, t } from "../i18n.js";
 import { link } from "../router.js";
 import { follow, persist } from "../stream.js";
@@ -127,6 +127,7 @@ export function Log() {
   const id = patient.trim().toLowerCase();
   const filter = Object.fromEntries(new URLSearchParams(query({ type, aggregate_id: id })));
   const { events, open, older, error } = useLive(filter, before);
+  const live = open && connection.use().up;
   const results = useVerified(events);
   const shown = events.filter((event) => !actor || (event.metadata.actor ?? "").includes(actor)).toReversed();
   return html`
@@ -142,7 +143,7 @@ export function Log() {
       <${Field} label=${t("actor")} spellcheck="false" autocomplete="off" value=${actor}
         onInput=${(event) => setActor(event.target.value)} />
     </form>
-    <p role="status"><${Badge} kind=${open ? "good" : "neutral"}>${t(open ? "live" : "live.off")}<//> <span
+    <p role="status"><${Badge} kind=${live ? "good" : "neutral"}>${t(live ? "live" : "live.off")}<//> <span
       class="muted small">${t("log.shown", { count: shown.length })}</span></p>
     <${Failure} error=${error} />
     <ol class="log" reversed>
