@@ -127,7 +127,8 @@ export function Log() {
   const id = patient.trim().toLowerCase();
   const filter = Object.fromEntries(new URLSearchParams(query({ type, aggregate_id: id })));
   const { events, open, older, error } = useLive(filter, before);
-  const live = open && connection.use().up;
+  const { up } = connection.use();
+  const live = open && up;
   const results = useVerified(events);
   const shown = events.filter((event) => !actor || (event.metadata.actor ?? "").includes(actor)).toReversed();
   return html`
