@@ -1,6 +1,6 @@
 // Signing in at an OpenID Connect issuer: the code flow with PKCE (RFC 7636). The issuer's page opens in a window of its
 // own, so that this page keeps what was typed. That window returns to the console, which passes the code on.
-import { get } from "./api.js";
+import { problemOf, send } from "./api.js";
 import { t } from "./i18n.js";
 
 const CHANNEL = "console.sign-in";
@@ -10,9 +10,11 @@ const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
 /** Returns how people sign in at an issuer, or null if this service has no issuer for the console. */
 export async function issuerOf(signal) {
-  const { sign_in } = await get("/console/config.json", { signal });
+  // Not `request`, which waits until the person has signed in.
+  const answer = await send("/console/config.json", { as: null, signal });
+  if (!answer.ok) throw await problemOf(answer);
   // PKCE needs a hash, which exists only over HTTPS and on this machine.
-  return crypto.subtle ? sign_in : null;
+  return crypto.subtle ? (await answer.json()).sign_in : null;
 }
 
 /** Passes the code on if this window has returned from the issuer. Returns `good` or `bad` if it has, and null otherwise. */

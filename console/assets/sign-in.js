@@ -1,6 +1,6 @@
 // Signing in with an access token, or at an issuer. The token is kept for this tab only.
 import { html, useLoaded, useState } from "./html.js";
-import { Problem } from "./api.js";
+import { Problem, reconnects } from "./api.js";
 import { t } from "./i18n.js";
 import { issuerOf, tokenOf } from "./issuer.js";
 import { signIn, signOut } from "./session.js";
@@ -11,7 +11,7 @@ async function enter(token) {
 }
 
 function Issuer() {
-  const { data: issuer, error: notRead } = useLoaded(issuerOf, []);
+  const { data: issuer, error: notRead } = useLoaded(issuerOf, [reconnects.use()]);
   const { run, busy, error, cancel } = useAction(async (signal) => enter(await tokenOf(issuer, signal)));
   if (!issuer) return html`<${Failure} error=${notRead} />`;
   return html`<div class="issuer">
