@@ -122,8 +122,9 @@ export async function verify(events, isOpen, tell, signal) {
   if (broken) return events.forEach((event) => tell(event, { state: "bad", why: broken, open: true }));
   const open = events.filter(isOpen);
   if (missing) {
-    const why = missing === "no-checkpoint-yet" ? "verify.not-covered" : "verify.not-published";
-    return open.forEach((event) => tell(event, { state: "unknown", why, open: true }));
+    const soon = missing === "no-checkpoint-yet";
+    const why = soon ? "verify.not-covered" : "verify.not-published";
+    return open.forEach((event) => tell(event, { state: "unknown", why, open: soon }));
   }
   for (const event of open) {
     signal.throwIfAborted();
