@@ -9,7 +9,7 @@ export const reconnects = shared(0);
 /** The highest position that this tab has written. Lists wait for it, so that they include the tab's own writes. */
 let written = 0;
 let token = null;
-/** Asks the person to sign in again. Resolves when a new token is set, and rejects if the person declines. */
+/** Asks the person to sign in again. Resolves when a new token is set. */
 let signInAgain = async () => {
   throw new Problem(401, {});
 };
@@ -64,7 +64,7 @@ export function send(path, { method = "GET", headers = {}, body, signal, as = to
 
 let waiting = null;
 /** Waits until the service answers again, and asks at growing intervals. */
-export function reachable() {
+function reachable() {
   waiting ??= (async () => {
     for (let delay = 500; ; delay = Math.min(delay * 2, 10_000)) {
       connection.set({ up: false, retryAt: Date.now() + delay });
@@ -103,9 +103,9 @@ function secondsUntil(repetition, { status, slug, retryAfter }) {
 
 /**
  * Sends a request and returns its successful response. Requests that may be repeated are repeated when the service
- * is reachable again. After a 401, a read waits until the person has signed in again. A change is rejected then, so that
- * nobody makes the change of another person. If the signal is aborted, the request is not sent again. With `repeat: false`,
- * an error response is returned at once.
+ * is reachable again. After a 401, a read waits until the person has signed in again. A change is rejected then, so
+ * that nobody makes the change of another person. If the signal is aborted, the request is not sent again. With
+ * `repeat: false`, it is not sent again after an error response.
  *
  * Rejects with a {@link Problem}, {@link Unreachable} or {@link SignedInAgain}.
  */

@@ -4,7 +4,7 @@ import { connection } from "./api.js";
 import { language, setLanguage, t } from "./i18n.js";
 import { returned } from "./issuer.js";
 import { link, route } from "./router.js";
-import { onSignOut, session, signOut, start } from "./session.js";
+import { session, signOut, start } from "./session.js";
 import { SignIn, SignInAgain } from "./sign-in.js";
 import { Failure } from "./ui.js";
 import { Patients } from "./pages/patients.js";
@@ -25,27 +25,34 @@ import { follow } from "./measurements.js";
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const POSITION = /^[1-9]\d*$/;
 
-/** The pages: the roles that may use a page, its route, and its text in the navigation. Patterns match ids. */
+/**
+ * The pages: the roles that may use a page, its route, and the key of its title. A page with a group has an entry in
+ * the navigation. Patterns match ids. Titles contain no data, because browsers keep them in their history.
+ */
 const PAGES = [
-  { roles: ["clerk", "auditor"], at: ["patients"], page: Patients, group: "patients" },
-  { roles: ["clerk"], at: ["patients", "new"], page: Register, group: "patients", name: "register" },
-  { roles: ["clerk", "auditor"], at: ["patients", UUID], page: PatientPage },
-  { roles: ["auditor"], at: ["patients", UUID, "history"], page: Timeline },
-  { roles: ["auditor"], at: ["log"], page: Log, group: "audit" },
-  { roles: ["auditor"], at: ["checkpoints"], page: Checkpoints, group: "audit" },
-  { roles: ["auditor"], at: ["reads"], page: Reads, group: "audit" },
-  { roles: ["privacy"], at: ["privacy"], page: Privacy, group: "privacy" },
-  { roles: ["privacy"], at: ["privacy", UUID], page: Privacy },
-  { roles: ["operator"], at: ["overview"], page: Overview, group: "operations" },
-  { roles: ["operator"], at: ["projections"], page: Projections, group: "operations" },
-  { roles: ["operator"], at: ["mail"], page: Mail, group: "operations" },
-  { roles: ["operator"], at: ["mail", "test"], page: MailTrial, group: "operations", name: "mail-test" },
-  { roles: ["operator"], at: ["mail", POSITION], page: Delivery },
+  { roles: ["clerk", "auditor"], at: ["patients"], page: Patients, title: "page.patients", group: "patients" },
+  { roles: ["clerk"], at: ["patients", "new"], page: Register, title: "page.register", group: "patients" },
+  { roles: ["clerk", "auditor"], at: ["patients", UUID], page: PatientPage, title: "patient" },
+  { roles: ["auditor"], at: ["patients", UUID, "history"], page: Timeline, title: "patient.history" },
+  { roles: ["auditor"], at: ["log"], page: Log, title: "page.log", group: "audit" },
+  { roles: ["auditor"], at: ["checkpoints"], page: Checkpoints, title: "page.checkpoints", group: "audit" },
+  { roles: ["auditor"], at: ["reads"], page: Reads, title: "page.reads", group: "audit" },
+  { roles: ["privacy"], at: ["privacy"], page: Privacy, title: "page.privacy", group: "privacy" },
+  { roles: ["privacy"], at: ["privacy", UUID], page: Privacy, title: "patient.privacy" },
+  { roles: ["operator"], at: ["overview"], page: Overview, title: "page.overview", group: "operations" },
+  { roles: ["operator"], at: ["projections"], page: Projections, title: "page.projections", group: "operations" },
+  { roles: ["operator"], at: ["mail"], page: Mail, title: "page.mail", group: "operations" },
+  { roles: ["operator"], at: ["mail", "test"], page: MailTrial, title: "page.mail-test", group: "operations" },
+  { roles: ["operator"], at: ["mail", POSITION], page: Delivery, title: "page.mail" },
 ];
 
 const allowed = (page) => page.roles.some((role) => session.get().roles.has(role));
 const matches = (page, segments) =>
   page.at.length === segments.length && page.at.every((part, index) => (part instanceof RegExp ? part.test(segments[index]) : part === segments[index]));
+
+/** Returns the page of a route. Without a route, it is the first page of the person's roles. */
+const pageAt = (segments) =>
+  PAGES.find((page) => (segments.length === 0 ? page.group && allowed(page) : matches(page, segments)));
 
 function Navigation({ segments }) {
   const listed = PAGES.filter((page) => page.group && allowed(page));
@@ -60,7 +67,7 @@ function Navigation({ segments }) {
       <p class="group-name" id="group-${group}">${t(`group.${group}`)}</p>
       <ul aria-labelledby="group-${group}">
         ${listed.filter((page) => page.group === group).map((page) => html`<li>
-          <a href=${link(...page.at)} aria-current=${current(page)}>${t(`page.${page.name ?? page.at[0]}`)}</a>
+          <a href=${link(...page.at)} aria-current=${current(page)}>${t(page.title)}</a>
         </li>`)}
       </ul>
     </div>`)}
@@ -113,9 +120,7 @@ function Unreachable() {
 
 function Page({ segments }) {
   if (session.get().roles.size === 0) return html`<h1>${t("no-role")}</h1><p>${t("no-role.text")}</p>`;
-  // Without a route, the first page of the person's roles is shown.
-  const first = () => PAGES.find((page) => page.group && allowed(page));
-  const found = segments.length === 0 ? first() : PAGES.find((page) => matches(page, segments));
+  const found = pageAt(segments);
   if (!found) return html`<h1>${t("no-page")}</h1>`;
   if (!allowed(found)) {
     const roles = found.roles.map((role) => t(`role.${role}`)).join(", ");
@@ -132,8 +137,8 @@ function App() {
   const operates = roles.has("operator");
   useEffect(() => (operates ? follow() : undefined), [operates]);
   useEffect(() => {
-    const heading = document.querySelector("h1")?.textContent;
-    document.title = heading ? `${heading} · ${t("title")}` : t("title");
+    const page = state === "in" ? pageAt(segments) : null;
+    document.title = page ? `${t(page.title)} · ${t("title")}` : t("title");
   });
   const within = state === "in" || state === "expired";
   // On a narrow screen, a button opens the navigation. It closes when a page is chosen.
@@ -164,9 +169,6 @@ function skip(event) {
   event.preventDefault();
   document.querySelector("main").focus();
 }
-
-// The next person must not see which patient was open.
-onSignOut(() => location.replace("#/"));
 
 const app = document.getElementById("app");
 const outcome = returned();

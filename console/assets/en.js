@@ -119,8 +119,8 @@ export default {
 
   "as-of": "The patient as of any moment",
   "as-of.slider": "Event",
+  "as-of.before": "At that moment, the patient was not registered yet.",
   "as-of.moment": "Or a moment in time",
-  "as-of.none": "At that time, the patient was not registered yet.",
   events: "Events",
   event: "Event",
   "event.type": "Type of event",

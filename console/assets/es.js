@@ -120,8 +120,8 @@ export default {
 
   "as-of": "El paciente en cualquier momento",
   "as-of.slider": "Evento",
+  "as-of.before": "En ese momento, el paciente todavía no estaba registrado.",
   "as-of.moment": "O un momento concreto",
-  "as-of.none": "En ese momento, el paciente todavía no estaba registrado.",
   events: "Eventos",
   event: "Evento",
   "event.type": "Tipo de evento",

@@ -1,5 +1,6 @@
 // Events, as a person reads them.
 import { html, useEffect, useRef, useState } from "./html.js";
+import { pause } from "./api.js";
 import { t } from "./i18n.js";
 import { trust, verify } from "./trust.js";
 import { Badge, explain } from "./ui.js";
@@ -13,15 +14,13 @@ export const TYPES = [
   "PatientHoldReleased",
 ];
 
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
 /** Milliseconds until the newest checkpoint is compared again: for open events, after an error, and otherwise. */
 const [OPEN, FAILED, VERIFIED] = [2000, 10_000, 30_000];
 
 /**
- * Verifies events as stored: new events, events that are open, and all events again whenever the auditor trusts something
- * else. A result belongs to the object that was read, so an event that is read again is verified again. Returns the
- * results by event.
+ * Verifies events as stored: new events, events that are open, and all events again whenever the auditor trusts
+ * something else. A result belongs to the object that was read, so an event that is read again is verified again.
+ * Returns the results by event.
  */
 export function useVerified(events) {
   const [results, setResults] = useState({ known: new WeakMap() });

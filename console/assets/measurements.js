@@ -1,7 +1,6 @@
 // Measurements of the last hour, for operators. The page keeps them itself, so the charts need no other program.
 import { shared } from "./html.js";
 import { get, request } from "./api.js";
-import { onSignOut } from "./session.js";
 
 const KEPT = "console.measurements";
 const INTERVAL = 10_000;
@@ -52,7 +51,6 @@ const stored = () => {
 
 /** The measurements of the last hour, the oldest first. */
 export const measurements = shared(stored().filter(({ at }) => at > Date.now() - HOUR));
-onSignOut(() => measurements.set([]));
 
 async function measure() {
   const text = await (await request("/metrics")).text();

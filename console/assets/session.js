@@ -78,26 +78,17 @@ export async function signIn(token) {
   return true;
 }
 
-const forgotten = [];
-/** Calls an action when the person signs out, so that the next person does not see what this person did. */
-export const onSignOut = (action) => forgotten.push(action);
-
+/** Forgets the token and everything that was read: the page is loaded again. */
 export function signOut() {
   sessionStorage.clear();
-  setToken(null);
-  for (const forget of forgotten) forget();
-  waiting?.reject(new Problem(401, {}));
-  waiting = null;
-  session.set({ state: "out", roles: new Set(), open: false });
+  history.replaceState(null, "", location.pathname);
+  location.reload();
 }
 
 let waiting = null;
 onUnauthorized(() => {
   if (!waiting) {
-    let settle;
-    const promise = new Promise((resolve, reject) => (settle = { resolve, reject }));
-    promise.catch(() => {});
-    waiting = { ...settle, promise };
+    waiting = Promise.withResolvers();
     session.set({ ...session.get(), state: "expired" });
   }
   return waiting.promise;

@@ -90,10 +90,10 @@ async function compare() {
 
 let turn = Promise.resolve();
 /**
- * Compares the newest checkpoint with what the auditor trusts, and with the checkpoints that this tab has seen. Returns
- * the checkpoint, the state of its `signature`, and `pin`: `none`, `extended`, `different`, or `beyond` if the newest
- * checkpoint ends before the pinned checkpoint. `anchor` is the text that says what confirms the checkpoint, and `broken`
- * the text that says what contradicts it.
+ * Compares the newest checkpoint with what the auditor trusts, and with the checkpoints that this tab has seen.
+ * Returns the checkpoint, the state of its `signature`, and `pin`: `none`, `extended`, `different`, or `beyond` if the
+ * newest checkpoint ends before the pinned checkpoint. `anchor` is the key of the text that says what confirms the
+ * checkpoint, and `broken` the key of the text that says what contradicts it.
  */
 export function assess() {
   turn = turn.then(compare, compare);
@@ -113,7 +113,8 @@ async function resultOf(event, { checkpoint, pin: pinState, anchor }) {
 
 /**
  * Verifies the open events among events as stored. If the log contradicts what is trusted, no event is verified any
- * more. Calls `tell` with an event and its result: `state` is `good`, `bad` or `unknown`, and `why` is the key of a text.
+ * more. Calls `tell` with an event and its result: `state` is `good`, `bad` or `unknown`, and `why` is the key of a
+ * text.
  */
 export async function verify(events, isOpen, tell, signal) {
   if (!canVerify()) return events.forEach((event) => tell(event, { state: "unknown", why: "verify.no-crypto" }));

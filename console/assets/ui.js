@@ -138,8 +138,10 @@ export function useAction(action) {
     running.current = null;
     setState({});
   };
+  // Forgets the error of the last run.
+  const clear = () => running.current || setState({});
   useEffect(() => () => running.current?.abort(), []);
-  return { run, ...state, cancel };
+  return { run, ...state, cancel, clear };
 }
 
 /** Milliseconds between two attempts to load after repeated errors, at most. */

@@ -39,7 +39,7 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
   const keyOf = useKey();
   const details = { ...Object.fromEntries(DETAILS.map((name) => [name, patient[name]])), ...typed };
   const changes = Object.fromEntries(Object.entries(typed).filter(([name, value]) => value !== patient[name]));
-  const { run, busy, error, cancel } = useAction(async (signal) => {
+  const { run, busy, error, cancel, clear } = useAction(async (signal) => {
     try {
       const key = keyOf(etag, changes);
       const headers = { "content-type": "application/merge-patch+json", "if-match": etag, "idempotency-key": key };
@@ -52,6 +52,8 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
     signal.throwIfAborted();
     onDone();
   });
+  // The message about a conflict stays until the current values are here.
+  useEffect(() => clear(), [etag]);
   // The form and the review replace each other, so the focus must move with them.
   const [saveButton, form] = [useRef(), useRef()];
   useEffect(() => {
@@ -61,7 +63,7 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
   const conflict = error instanceof Problem && error.status === 412;
   const review = (event) => {
     event.preventDefault();
-    cancel();
+    clear();
     setReviewed(true);
   };
   const back = () => {
@@ -83,7 +85,7 @@ function Amend({ patient, etag, onDone, onCancel, onReload }) {
     <${DetailFields} details=${details} onChange=${setTyped} errors=${errorsByField(error)} />
     ${conflict
       ? html`<div class="notice warn" role="alert"><p>${t("amend.conflict")}</p><button type="button"
-        onClick=${() => (cancel(), onReload())}>${t("amend.reload")}</button></div>`
+        onClick=${onReload}>${t("amend.reload")}</button></div>`
       : error?.slug === "invalid-request" ? html`<p class="error" role="alert">${t("register.invalid")}</p>` :
         html`<${Failure} error=${error} />`}
     <div class="actions">

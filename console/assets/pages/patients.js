@@ -3,7 +3,7 @@ import { html, shared, useEffect, useState } from "../html.js";
 import { get, page, Problem, query, readOwnWrites, reconnects } from "../api.js";
 import { t } from "../i18n.js";
 import { link } from "../router.js";
-import { onSignOut, session } from "../session.js";
+import { session } from "../session.js";
 import { Field, Loading, Table, Title, usePages } from "../ui.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -13,7 +13,6 @@ const MOST_PAGES = 10;
 
 /** The search text. It is kept while the tab is open, and never becomes part of an address. */
 const sought = shared("");
-onSignOut(() => sought.set(""));
 
 /** Returns a page of the patients who match a text. */
 async function find(text, next, signal) {

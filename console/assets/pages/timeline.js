@@ -88,7 +88,7 @@ function AsOf({ id, events }) {
     if (!Number.isNaN(moment)) setIndex(events.findLastIndex(({ recorded_at }) => new Date(recorded_at).getTime() <= moment));
   };
   const shown = () => {
-    if (!event) return html`<p>${t("as-of.none")}</p>`;
+    if (!event) return html`<p>${t("as-of.before")}</p>`;
     const heading = html`<p><strong>${t(`event.${event.event_type}`)}</strong>, <${Time} value=${event.recorded_at} /> <span
       class="muted">(${index + 1}/${events.length})</span></p>`;
     if (erased) return html`${heading}<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>`;
@@ -105,7 +105,7 @@ function AsOf({ id, events }) {
     <div class="slider">
       <label for="moment">${t("as-of.slider")}</label>
       <input id="moment" type="range" min="0" max=${events.length - 1} step="1" value=${Math.max(0, index)} list="moments"
-        aria-valuetext=${event ? `${index + 1}/${events.length}: ${t(`event.${event.event_type}`)}` : t("as-of.none")}
+        aria-valuetext=${event ? `${index + 1}/${events.length}: ${t(`event.${event.event_type}`)}` : t("as-of.before")}
           onInput=${(input) => slide(Number(input.target.value))} />
       <datalist id="moments">${events.map((_, n) => html`<option value=${n}></option>`)}</datalist>
       <label for="when">${t("as-of.moment")}</label>

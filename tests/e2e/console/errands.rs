@@ -93,7 +93,7 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
 
     tab.run("const when = document.querySelector('#when'); when.value = '2001-01-01T00:00:00'; when.dispatchEvent(new Event('input'))")
         .await;
-    tab.sees("At that time, the patient was not registered yet.")
+    tab.sees("At that moment, the patient was not registered yet.")
         .await;
 
     verified(&tab, &id, &verifier).await;

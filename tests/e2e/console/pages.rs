@@ -158,7 +158,7 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
 }
 
 #[tokio::test]
-async fn the_console_is_small() {
+async fn the_console_loads_less_than_150_kib() {
     let folder = TempDir::new().unwrap();
     let port = free_port();
     let service = Service::start(
