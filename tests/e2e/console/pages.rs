@@ -32,13 +32,9 @@ async fn hostile(client: &Client) -> Vec<String> {
     let changes = json!({"name": "\"><svg onload=alert(1)>", "phone": "12"});
     assert_eq!(client.amend(&ids[0], &changes).await.status(), 200);
     let erasure = format!("/patients/{}/erasure", ids[3]);
-    assert_eq!(
-        client
-            .post_json(&erasure, &json!({"reason": "request"}))
-            .await
-            .status(),
-        200
-    );
+    let erased = client.post_json(&erasure, &json!({"reason": "request"})).await;
+    // With 202, the erasure is still in progress.
+    assert!(erased.status().is_success(), "{}", erased.status());
     ids
 }
 
