@@ -10,7 +10,9 @@ export const reconnects = shared(0);
 let written = 0;
 let token = null;
 /** Asks the person to sign in again. Resolves when a new token is set. */
-let signInAgain = () => Promise.reject(new Problem(401, {}));
+let signInAgain = async () => {
+  throw new Problem(401, {});
+};
 
 export const setToken = (value) => (token = value);
 export const onUnauthorized = (ask) => (signInAgain = ask);
@@ -29,25 +31,30 @@ export class Problem extends Error {
   }
 }
 
-/** The service cannot be reached. */
+/** The service cannot be reached, or did not say whether it made a change. */
 export class Unreachable extends Error {}
+
+/** A change was rejected with 401, and somebody has signed in since. It may be another person. */
+export class SignedInAgain extends Error {}
 
 /** Returns the URL of a path of the API, also below a path prefix of a proxy. */
 const urlOf = (path) => new URL(path.slice(1), document.baseURI);
 
-export const pause = (milliseconds, signal) =>
+/** Settles as a promise, or rejects when the signal is aborted. */
+const orAborted = (promise, signal) =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    });
+    const stop = () => reject(signal.reason);
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener("abort", stop));
   });
 
+export const pause = (milliseconds, signal) => orAborted(new Promise((resolve) => setTimeout(resolve, milliseconds)), signal);
+
 /** Sends a request once, whatever its status. Rejects if no response arrives. */
-export function send(path, { method = "GET", headers = {}, body, signal } = {}) {
+export function send(path, { method = "GET", headers = {}, body, signal, as = token } = {}) {
   const all = new Headers(headers);
-  if (token) all.set("authorization", `Bearer ${token}`);
+  if (as) all.set("authorization", `Bearer ${as}`);
   if (body !== undefined) {
     if (!all.has("content-type")) all.set("content-type", "application/json");
     body = JSON.stringify(body);
@@ -76,16 +83,40 @@ function reachable() {
   return waiting;
 }
 
+let signingIn = null;
+/** Waits until the person has signed in again, if a token is required. */
+function signedIn() {
+  signingIn ??= signInAgain().finally(() => (signingIn = null));
+  return signingIn;
+}
+
+/** Statuses after which the same request can succeed a little later. 502 and 504 come from proxies. */
+const PASSING = [429, 502, 503, 504];
+
+/** Returns the seconds until a request may be repeated, or null. The first repetition is number 1. */
+function secondsUntil(repetition, { status, slug, retryAfter }) {
+  // The first request with this key is still in progress, and its response is wanted.
+  if (slug === "request-in-progress") return repetition <= 10 ? Math.max(retryAfter, 1) : null;
+  if (!PASSING.includes(status) || repetition > 3 || retryAfter > 5) return null;
+  return Math.max(retryAfter, 2 ** (repetition - 1));
+}
+
 /**
  * Sends a request and returns its successful response. Requests that may be repeated are repeated when the service
- * is reachable again. After a 401, the request waits until the person has signed in again.
+ * is reachable again. After a 401, a read waits until the person has signed in again. A change is rejected then, so
+ * that nobody makes the change of another person. If the signal is aborted, the request is not sent again. With
+ * `repeat: false`, it is not sent again after an error response.
  *
- * Rejects with a {@link Problem} or {@link Unreachable}.
+ * Rejects with a {@link Problem}, {@link Unreachable} or {@link SignedInAgain}.
  */
 export async function request(path, options = {}) {
-  const { method = "GET", signal, headers = {} } = options;
+  const { method = "GET", signal, headers = {}, repeat = true } = options;
   const repeatable = method === "GET" || Boolean(headers["idempotency-key"]);
-  for (let attempt = 1; ; attempt += 1) {
+  for (let repetition = 1; ; ) {
+    // A token that is no longer accepted is not sent again, because the service counts invalid tokens.
+    if (signingIn) await orAborted(signingIn, signal);
+    signal?.throwIfAborted();
+    const sent = token;
     let answer;
     try {
       answer = await send(path, options);
@@ -93,8 +124,7 @@ export async function request(path, options = {}) {
       if (signal?.aborted) throw error;
       const back = reachable();
       if (!repeatable) throw new Unreachable();
-      await back;
-      signal?.throwIfAborted();
+      await orAborted(back, signal);
       continue;
     }
     if (answer.ok) {
@@ -102,21 +132,20 @@ export async function request(path, options = {}) {
       return answer;
     }
     if (answer.status === 401) {
-      await signInAgain();
-      signal?.throwIfAborted();
+      if (sent === token) await orAborted(signedIn(), signal);
+      if (method !== "GET") throw new SignedInAgain();
       continue;
     }
     const problem = await problemOf(answer);
-    // A read, or a registration with its key, may simply be repeated a little later.
-    if (repeatable && [429, 503].includes(problem.status) && attempt < 4 && problem.retryAfter <= 5) {
-      await pause(1000 * Math.max(problem.retryAfter, 1), signal);
-      continue;
-    }
-    throw problem;
+    const seconds = repeatable && repeat ? secondsUntil(repetition, problem) : null;
+    // Behind a proxy, the service may have made the change.
+    if (seconds === null) throw [502, 504].includes(problem.status) && method !== "GET" ? new Unreachable() : problem;
+    await pause(1000 * seconds, signal);
+    repetition += 1;
   }
 }
 
-async function problemOf(answer) {
+export async function problemOf(answer) {
   const body = await answer.json().catch(() => ({}));
   return new Problem(answer.status, body, answer.headers);
 }

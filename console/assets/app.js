@@ -6,6 +6,7 @@ import { returned } from "./issuer.js";
 import { link, route } from "./router.js";
 import { session, signOut, start } from "./session.js";
 import { SignIn, SignInAgain } from "./sign-in.js";
+import { Failure } from "./ui.js";
 import { Patients } from "./pages/patients.js";
 import { Register } from "./pages/register.js";
 import { PatientPage } from "./pages/patient.js";
@@ -21,30 +22,33 @@ import { MailTrial } from "./pages/mail-trial.js";
 import { Privacy } from "./pages/privacy.js";
 import { follow } from "./measurements.js";
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const POSITION = /^[1-9]\d*$/;
+
 /**
  * The pages: the roles that may use a page, its route, and the key of its title. A page with a group has an entry in
- * the navigation. Titles contain no data, because browsers keep them in their history.
+ * the navigation. Patterns match ids. Titles contain no data, because browsers keep them in their history.
  */
 const PAGES = [
   { roles: ["clerk", "auditor"], at: ["patients"], page: Patients, title: "page.patients", group: "patients" },
   { roles: ["clerk"], at: ["patients", "new"], page: Register, title: "page.register", group: "patients" },
-  { roles: ["clerk", "auditor"], at: ["patients", ":id"], page: PatientPage, title: "patient" },
-  { roles: ["auditor"], at: ["patients", ":id", "history"], page: Timeline, title: "patient.history" },
+  { roles: ["clerk", "auditor"], at: ["patients", UUID], page: PatientPage, title: "patient" },
+  { roles: ["auditor"], at: ["patients", UUID, "history"], page: Timeline, title: "patient.history" },
   { roles: ["auditor"], at: ["log"], page: Log, title: "page.log", group: "audit" },
   { roles: ["auditor"], at: ["checkpoints"], page: Checkpoints, title: "page.checkpoints", group: "audit" },
   { roles: ["auditor"], at: ["reads"], page: Reads, title: "page.reads", group: "audit" },
   { roles: ["privacy"], at: ["privacy"], page: Privacy, title: "page.privacy", group: "privacy" },
-  { roles: ["privacy"], at: ["privacy", ":id"], page: Privacy, title: "patient.privacy" },
+  { roles: ["privacy"], at: ["privacy", UUID], page: Privacy, title: "patient.privacy" },
   { roles: ["operator"], at: ["overview"], page: Overview, title: "page.overview", group: "operations" },
   { roles: ["operator"], at: ["projections"], page: Projections, title: "page.projections", group: "operations" },
   { roles: ["operator"], at: ["mail"], page: Mail, title: "page.mail", group: "operations" },
   { roles: ["operator"], at: ["mail", "test"], page: MailTrial, title: "page.mail-test", group: "operations" },
-  { roles: ["operator"], at: ["mail", ":id"], page: Delivery, title: "page.mail" },
+  { roles: ["operator"], at: ["mail", POSITION], page: Delivery, title: "page.mail" },
 ];
 
 const allowed = (page) => page.roles.some((role) => session.get().roles.has(role));
 const matches = (page, segments) =>
-  page.at.length === segments.length && page.at.every((part, index) => part.startsWith(":") || part === segments[index]);
+  page.at.length === segments.length && page.at.every((part, index) => (part instanceof RegExp ? part.test(segments[index]) : part === segments[index]));
 
 /** Returns the page of a route. Without a route, it is the first page of the person's roles. */
 const pageAt = (segments) =>
@@ -122,12 +126,12 @@ function Page({ segments }) {
     const roles = found.roles.map((role) => t(`role.${role}`)).join(", ");
     return html`<h1>${t("not-allowed")}</h1><p>${t("not-allowed.text", { roles })}</p>`;
   }
-  const id = segments[found.at.indexOf(":id")];
+  const id = segments[found.at.findIndex((part) => part instanceof RegExp)];
   return html`<${found.page} key=${segments.join("/")} id=${id} />`;
 }
 
 function App() {
-  const { state, roles } = session.use();
+  const { state, roles, error } = session.use();
   const segments = route.use();
   language.use();
   const operates = roles.has("operator");
@@ -152,7 +156,7 @@ function App() {
     <div class=${within ? "frame" : "frame alone"}>
       ${within && html`<${Navigation} segments=${segments} />`}
       <main id="main" tabindex="-1">
-        ${state === "starting" && html`<p role="status" class="muted">${t("loading")}</p>`}
+        ${state === "starting" && html`<p role="status" class="muted">${t("loading")}</p><${Failure} error=${error} />`}
         ${state === "out" && html`<${SignIn} />`}
         ${within && html`<${Page} segments=${segments} />`}
       </main>
@@ -167,8 +171,9 @@ function skip(event) {
 }
 
 const app = document.getElementById("app");
-if (returned()) {
-  render(html`<main><p>${t("sign-in.returned")}</p></main>`, app);
+const outcome = returned();
+if (outcome) {
+  render(html`<main><p>${t(`sign-in.returned.${outcome}`)}</p></main>`, app);
 } else {
   render(html`<${App} />`, app);
   start();

@@ -1,6 +1,6 @@
 // The four details of a patient, as fields of a form.
-import { html } from "./html.js";
-import { Problem } from "./api.js";
+import { html, useRef } from "./html.js";
+import { newKey, Problem } from "./api.js";
 import { has, t } from "./i18n.js";
 import { Field } from "./ui.js";
 
@@ -13,6 +13,19 @@ const INPUTS = {
   phone: { type: "tel", autocomplete: "off", required: true },
   document_url: { type: "url", inputmode: "url", autocomplete: "off", required: true },
 };
+
+/**
+ * Returns a function that returns the key of a change. The key stays the same while the change is the same, so a double
+ * click, or a repetition after a lost response, makes one change.
+ */
+export function useKey() {
+  const key = useRef({ of: null, value: null });
+  return (...parts) => {
+    const of = JSON.stringify(parts);
+    if (key.current.of !== of) key.current = { of, value: newKey() };
+    return key.current.value;
+  };
+}
 
 /** Returns the server's messages about each field. */
 export function errorsByField(error) {

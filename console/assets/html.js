@@ -43,14 +43,3 @@ export function useLoaded(load, dependencies) {
   }, [...dependencies, round]);
   return { ...state, reload: () => setRound((before) => before + 1) };
 }
-
-/** Calls `action` every `milliseconds`, and not while the page is hidden. */
-export function useInterval(action, milliseconds, active = true) {
-  const latest = useRef(action);
-  latest.current = action;
-  useEffect(() => {
-    if (!active) return undefined;
-    const timer = setInterval(() => document.hidden || latest.current(), milliseconds);
-    return () => clearInterval(timer);
-  }, [milliseconds, active]);
-}

@@ -32,9 +32,9 @@ export function canonical(value) {
   return JSON.stringify(value);
 }
 
-/** Returns a time in microseconds since 1970. */
+/** Returns a time in microseconds since 1970, or NaN. */
 export function microseconds(time) {
-  const [, whole, fraction = ""] = /^(.*?)(?:\.(\d{1,6}))?Z$/.exec(time);
+  const [, whole, fraction = ""] = /^(.*?)(?:\.(\d{1,6}))?Z$/.exec(time) ?? [];
   return Date.parse(`${whole}Z`) * 1000 + Number(fraction.padEnd(6, "0"));
 }
 
@@ -45,8 +45,9 @@ export function linkOf(previous, event) {
   return sha256(previous, bytesOf(canonical({ ...columns, recorded_at: microseconds(event.recorded_at) })));
 }
 
-/** Whether an event follows the event before it, whose hash is given. */
-export const follows = async (previous, event) => equal(await linkOf(fromHex(previous), event), fromHex(event.hash));
+/** Whether an event has its hash, which follows the hash of the event before it. */
+export const follows = async (previous, event) =>
+  /^[0-9a-f]{64}$/.test(event.hash) && equal(await linkOf(previous, event), fromHex(event.hash));
 
 const leafOf = (link) => sha256([0], link);
 const nodeOf = (left, right) => sha256([1], left, right);
@@ -70,7 +71,9 @@ async function includes(root, size, index, leaf, path) {
 /** Whether a path shows that a tree extends an earlier tree: RFC 9162, section 2.1.4.2. */
 async function isConsistent(old, later, path) {
   if (old.size === later.size) return equal(old.root, later.root);
-  if (old.size === 0 || old.size > later.size) return false;
+  if (old.size > later.size) return false;
+  // Every log extends the empty log.
+  if (old.size === 0) return true;
   const rest = [...path];
   const isPower = Number.isInteger(Math.log2(old.size));
   const first = isPower ? old.root : rest.shift();
@@ -127,12 +130,18 @@ function consistencyRanges(old, size) {
   return ranges;
 }
 
+/** Tiles that are kept. A tile has at most 8.5 KiB. */
+const KEPT_TILES = 256;
+/** Bytes of an entry of the log: its length in two bytes, and the hash of an event. */
+const ENTRY = 34;
+
 /**
  * A tree whose hashes are read from the tiles of a log: c2sp.org/tlog-tiles. `load` returns the bytes of a tile. The
  * hashes prove something only if {@link proveInclusion} or {@link proveExtension} succeeds.
  */
 export class Tiles {
   #load;
+  /** The tiles by path, the one that was used last at the end. */
   #tiles = new Map();
 
   constructor(load) {
@@ -152,7 +161,7 @@ export class Tiles {
   async #node(level, index, size) {
     const [tileLevel, above] = [Math.floor(level / 8), level % 8];
     const first = index * 2 ** above;
-    const tile = await this.#tile(tileLevel, Math.floor(first / 256), size);
+    const tile = await this.#tile(tileLevel, Math.floor(first / 256), Math.floor(size / 256 ** tileLevel));
     const at = (first % 256) * 32;
     let hashes = Array.from({ length: 2 ** above }, (_, n) => tile.subarray(at + n * 32, at + (n + 1) * 32));
     while (hashes.length > 1) {
@@ -161,17 +170,27 @@ export class Tiles {
     return hashes[0];
   }
 
+  /** Returns the tile with an index on a level that has `size` hashes or entries. */
   #tile(level, index, size) {
-    const width = Math.min(256, Math.floor(size / 256 ** level) - index * 256);
+    const width = Math.min(256, size - index * 256);
     const digits = String(index).padStart(Math.ceil(String(index).length / 3) * 3, "0").match(/.{3}/g);
     const name = digits.map((group, n) => (n < digits.length - 1 ? `x${group}` : group)).join("/");
     const path = `${level}/${name}${width < 256 ? `.p/${width}` : ""}`;
-    if (!this.#tiles.has(path)) {
-      const loaded = this.#load(path);
-      loaded.catch(() => this.#tiles.delete(path));
-      this.#tiles.set(path, loaded);
-    }
-    return this.#tiles.get(path);
+    const tile = this.#tiles.get(path) ?? this.#load(path);
+    tile.catch(() => this.#tiles.get(path) === tile && this.#tiles.delete(path));
+    this.#tiles.delete(path);
+    this.#tiles.set(path, tile);
+    if (this.#tiles.size > KEPT_TILES) this.#tiles.delete(this.#tiles.keys().next().value);
+    return tile;
+  }
+
+  /** Returns the hash of the event at a position, as the log of `size` events publishes it. */
+  async hash(position, size) {
+    if (position === 0) return new Uint8Array(32);
+    const index = position - 1;
+    const entries = await this.#tile("entries", Math.floor(index / 256), size);
+    const at = (index % 256) * ENTRY;
+    return entries.slice(at + 2, at + ENTRY);
   }
 
   /** Whether the log with this size and root has this hash of an event at this position. */

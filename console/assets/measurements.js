@@ -72,20 +72,28 @@ export function follow() {
   return () => clearInterval(timer);
 }
 
-/** Returns the points of a chart from a value of each measurement. */
-export const points = (kept, name) => kept.map((one) => [one.at, one[name]]);
+/** Whether measurements are missing before a measurement. */
+const isAfterGap = (kept, index) => index > 0 && kept[index].at - kept[index - 1].at > 3 * INTERVAL;
 
-/** Returns the points of a chart of the growth of a total, per second. A restart of the service resets totals. */
+/** Returns the points of a chart from a value of each measurement, with gaps. */
+export const points = (kept, name) =>
+  kept.flatMap((one, index) => [...(isAfterGap(kept, index) ? [[one.at, null]] : []), [one.at, one[name]]]);
+
+/**
+ * Returns the points of a chart of the growth of a total, per second. The growth is not known after a gap, and after a
+ * restart of the service, which resets totals.
+ */
 export const rates = (kept, name) =>
   kept.slice(1).map((one, index) => {
     const before = kept[index];
-    return [one.at, one[name] < before[name] ? null : (one[name] - before[name]) / ((one.at - before.at) / 1000)];
+    const unknown = isAfterGap(kept, index + 1) || one[name] < before[name];
+    return [one.at, unknown ? null : (one[name] - before[name]) / ((one.at - before.at) / 1000)];
   });
 
 /** Reads what an operator looks at first. */
 export const overview = async (signal) => {
   const [ready, projections, mail] = await Promise.all([
-    get("/health/ready", { signal }).catch((error) => error.body ?? { status: "unavailable" }),
+    get("/health/ready", { signal, repeat: false }).catch((error) => error.body ?? { status: "unavailable" }),
     get("/projections", { signal }),
     get("/mail", { signal }),
   ]);

@@ -5,8 +5,9 @@ import { t } from "./i18n.js";
 import { download, Failure, useAction } from "./ui.js";
 
 export function Receipt({ id }) {
-  const { run, busy, error } = useAction(async () => {
-    const proof = await (await request(`/patients/${id}/receipt`)).text();
+  const { run, busy, error } = useAction(async (signal) => {
+    const proof = await (await request(`/patients/${id}/receipt`, { signal })).text();
+    signal.throwIfAborted();
     download(`${id}.tlog-proof`, [proof], "text/plain");
   });
   return html`<button type="button" disabled=${busy} onClick=${run}>${t("receipt")}</button><${Failure} error=${error} />`;

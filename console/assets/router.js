@@ -1,7 +1,15 @@
 // Routes after the `#`, so that ids of patients never reach a server's log through the address of a page.
 import { shared } from "./html.js";
 
-const parsed = () => location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
+function parsed() {
+  const segments = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean);
+  try {
+    return segments.map(decodeURIComponent);
+  } catch {
+    // No page has such a route.
+    return ["%"];
+  }
+}
 
 /** The segments of the current route. */
 export const route = shared(parsed());

@@ -25,36 +25,45 @@ const PROBES = {
  */
 export const session = shared({ state: "starting", roles: new Set(), open: false });
 
+/** Returns the roles of a token, or null if the service does not accept the token. */
 async function rolesOf(token) {
-  setToken(token);
-  const probe = async ([method, path, body]) => (await send(path, { method, body })).status;
+  // Headers cannot contain other characters.
+  if (token && !/^[\x21-\x7e]+$/.test(token)) return null;
+  const probe = async ([method, path, body]) => (await send(path, { method, body, as: token })).status;
   const [first, ...others] = Object.values(PROBES);
   const statuses = [await probe(first)];
   // An invalid token is sent only once, because the service counts invalid tokens.
   if (statuses[0] !== 401) statuses.push(...(await Promise.all(others.map(probe))));
   if (statuses.includes(401)) return null;
-  if (statuses.includes(429)) throw new Problem(429, { type: "/problems/too-many-requests" });
+  // The service rejected the request before it looked at the role, or a proxy answered.
+  const passing = statuses.find((status) => [429, 502, 504].includes(status));
+  if (passing) throw new Problem(passing, passing === 429 ? { type: "/problems/too-many-requests" } : {});
   return new Set(Object.keys(PROBES).filter((_, index) => statuses[index] !== 403));
 }
 
-/** Starts with the token of this tab, or without a token. Tries again until the service answers. */
-export async function start() {
+async function begin() {
   const token = sessionStorage.getItem(TOKEN);
-  let roles;
-  try {
-    // Waits until the service is reachable.
-    await request("/health/live");
-    roles = await rolesOf(token);
-  } catch {
-    await pause(1000);
-    return start();
-  }
-  if (roles) session.set({ state: "in", roles, open: !token });
-  else if (token) {
+  await request("/health/live");
+  const roles = await rolesOf(token);
+  if (roles) {
+    setToken(token);
+    session.set({ state: "in", roles, open: !token });
+  } else if (token) {
     sessionStorage.removeItem(TOKEN);
-    return start();
+    await begin();
   } else session.set({ state: "out", roles: new Set(), open: false });
-  return undefined;
+}
+
+/** Starts with the token of this tab, or without a token. Repeats the start if it fails. */
+export async function start() {
+  while (session.get().state === "starting") {
+    try {
+      await begin();
+    } catch (error) {
+      session.set({ ...session.get(), error });
+      await pause(1000 * Math.max(error.retryAfter ?? 0, 5));
+    }
+  }
 }
 
 /** Signs in with a token. Returns whether the service accepts the token. */
@@ -62,6 +71,7 @@ export async function signIn(token) {
   const roles = await rolesOf(token);
   if (!roles) return false;
   sessionStorage.setItem(TOKEN, token);
+  setToken(token);
   session.set({ state: "in", roles, open: false });
   waiting?.resolve();
   waiting = null;

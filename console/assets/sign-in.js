@@ -1,6 +1,6 @@
 // Signing in with an access token, or at an issuer. The token is kept for this tab only.
 import { html, useLoaded, useState } from "./html.js";
-import { Problem } from "./api.js";
+import { Problem, reconnects } from "./api.js";
 import { t } from "./i18n.js";
 import { issuerOf, tokenOf } from "./issuer.js";
 import { signIn, signOut } from "./session.js";
@@ -11,11 +11,14 @@ async function enter(token) {
 }
 
 function Issuer() {
-  const { data: issuer } = useLoaded(issuerOf, []);
-  const { run, busy, error } = useAction(async () => enter(await tokenOf(issuer)));
-  return issuer && html`<div class="issuer">
+  const { data: issuer, error: notRead } = useLoaded(issuerOf, [reconnects.use()]);
+  const { run, busy, error, cancel } = useAction(async (signal) => enter(await tokenOf(issuer, signal)));
+  if (!issuer) return html`<${Failure} error=${notRead} />`;
+  return html`<div class="issuer">
     <button type="button" class="primary" disabled=${busy}
       onClick=${run}>${t("sign-in.issuer", { issuer: new URL(issuer.issuer).host })}</button>
+    <div role="status">${busy && html`<p>${t("sign-in.waiting")} <button type="button"
+      onClick=${cancel}>${t("cancel")}</button></p>`}</div>
     <${Failure} error=${error} />
   </div>`;
 }
@@ -43,7 +46,7 @@ export const SignIn = () => html`<section
   class="card narrow"><${Title}>${t("sign-in")}<//><p>${t("sign-in.text")}</p><${Issuer} /><${Form} /></section>`;
 
 /** Asks for a new token, above the page, which keeps what was typed. */
-export const SignInAgain = () => html`<${Dialog} title=${t("sign-in.again")} onClose=${signOut}>
+export const SignInAgain = () => html`<${Dialog} title=${t("sign-in.again")}>
   <p>${t("sign-in.again.text")}</p>
   <${Issuer} />
   <${Form}><button type="button" onClick=${signOut}>${t("sign-out")}</button><//>

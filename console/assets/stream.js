@@ -1,12 +1,34 @@
 // The live stream of events. EventSource cannot send a token, so the stream is read with fetch.
-import { pause, Problem, query, request } from "./api.js";
+import { pause, Problem, request } from "./api.js";
 
-/** Calls `onEvents` with the events of a stream of server-sent events, as they arrive, until it ends. */
-async function read(body, onEvents) {
+/** Milliseconds without any bytes after which a connection counts as broken. The service sends a comment every 15 s. */
+const SILENCE = 40_000;
+/** Milliseconds between attempts at most. */
+const LONGEST = 30_000;
+
+/** Whether an error can pass. Errors of broken connections are TypeErrors. */
+const canPass = (error) => (error instanceof Problem ? error.status === 429 || error.status >= 500 : error instanceof TypeError);
+
+/** Returns what an action returns. Repeats the action at growing intervals after errors that can pass. */
+export async function persist(action, onError, signal) {
+  for (let delay = 1000; ; delay = Math.min(delay * 2, LONGEST)) {
+    try {
+      return await action();
+    } catch (error) {
+      if (signal.aborted || !canPass(error)) throw error;
+      onError(error);
+      await pause(Math.max(delay, 1000 * (error.retryAfter ?? 0)), signal);
+    }
+  }
+}
+
+/** Calls `onEvents` with the events of a stream of server-sent events, until it ends. `onBytes` is called before. */
+async function read(body, onBytes, onEvents) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   for (let buffer = ""; ; ) {
     const { value, done } = await reader.read();
     if (done) return;
+    onBytes();
     buffer += value;
     const blocks = buffer.split("\n\n");
     buffer = blocks.pop();
@@ -16,24 +38,45 @@ async function read(body, onEvents) {
 }
 
 /**
- * Follows the events after a position, and reconnects after the last event that was received. Rejects with a
- * {@link Problem} if the API rejects the request. Ends when the signal is aborted.
+ * Follows the events after a position. Reconnects after the last event that was received: at once after a stream has
+ * ended, and at growing intervals after errors that can pass. Calls `onOpen` with whether the stream is open, and with
+ * the error if there is one. Rejects with other errors. Ends when the signal is aborted.
  */
 export async function follow({ after, filter, signal, onEvents, onOpen }) {
-  while (!signal.aborted) {
+  for (let delay = 0; !signal.aborted; ) {
+    const silent = new AbortController();
+    let timer;
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silent.abort(), SILENCE);
+    };
     try {
-      const answer = await request(`/events/stream?${query({ after, ...filter })}`, { signal });
+      const parameters = new URLSearchParams({ after, ...filter });
+      const answer = await request(`/events/stream?${parameters}`, { signal: AbortSignal.any([signal, silent.signal]) });
       onOpen(true);
-      await read(answer.body, (events) => {
-        after = events.at(-1).position;
-        onEvents(events);
-      });
+      alive();
+      await read(
+        answer.body,
+        () => {
+          delay = 0;
+          alive();
+        },
+        (events) => {
+          after = events.at(-1).position;
+          onEvents(events);
+        },
+      );
+      onOpen(false);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Problem) throw error;
-      // The connection was lost. The next request waits until the service is reachable.
+      const isProblem = error instanceof Problem;
+      if (isProblem && !canPass(error)) throw error;
+      onOpen(false, isProblem ? error : undefined);
+      delay = Math.max(delay, 1000 * (error.retryAfter ?? 0));
+    } finally {
+      clearTimeout(timer);
     }
-    onOpen(false);
-    await pause(500);
+    await pause(delay, signal).catch(() => {});
+    delay = Math.min(Math.max(delay * 2, 500), LONGEST);
   }
 }

@@ -1,7 +1,8 @@
 // What the auditor trusts: a pinned checkpoint, and the key of the log. Both are kept in this browser. They contain no
 // personal data.
 import { shared } from "./html.js";
-import { page, Problem, request } from "./api.js";
+import { Problem, request } from "./api.js";
+import { t } from "./i18n.js";
 import { canVerify, follows, fromHex, parseCheckpoint, parseVerifierKey, Tiles, toHex, verifySignature } from "./log-format.js";
 
 const PIN = "console.pin";
@@ -26,67 +27,109 @@ export function keepKey(text) {
   trust.set({ ...trust.get(), key: text });
 }
 
-const tiles = new Tiles(async (path) => new Uint8Array(await (await request(`/log/tile/${path}`)).arrayBuffer()));
+/** Returns the bytes of a tile. A tile of the wrong length shows an error, and not that the log was changed. */
+async function loadTile(path) {
+  const bytes = new Uint8Array(await (await request(`/log/tile/${path}`)).arrayBuffer());
+  const width = Number(/\.p\/(\d+)$/.exec(path)?.[1] ?? 256);
+  if (bytes.length !== width * (path.startsWith("entries/") ? 34 : 32)) throw new Error(t("verify.malformed"));
+  return bytes;
+}
 
-/** Returns the newest checkpoint, or the reason why there is none. */
-export async function newestCheckpoint() {
+const tiles = new Tiles(loadTile);
+
+/** Reads the newest checkpoint, or the reason why there is none. */
+async function readCheckpoint() {
   try {
     const checkpoint = parseCheckpoint(await (await request("/log/checkpoint")).text());
-    return checkpoint ? { checkpoint } : { missing: "malformed" };
+    if (!checkpoint) throw new Error(t("verify.malformed"));
+    return { checkpoint };
   } catch (error) {
     if (error instanceof Problem && error.status === 404) return { missing: error.slug };
     throw error;
   }
 }
 
-/**
- * Compares the newest checkpoint with what the auditor trusts. Returns the checkpoint, `signature` and `extends`:
- * whether it extends the pinned checkpoint. `anchored` means that a signature or a pinned checkpoint confirms it, and
- * `broken` that one of them contradicts it.
- */
-export async function assess() {
+/** The newest checkpoint that this tab has seen. */
+let newest = null;
+/** Two checkpoints that this tab has seen and that do not belong to one log, as signed. */
+let fork = null;
+
+/** Compares a checkpoint with the checkpoint before it, so that events that were verified before stay verified. */
+async function see(checkpoint) {
+  if (fork) return;
+  // A process can answer with a checkpoint that is older than the answer of another process.
+  const [old, later] = newest && newest.size > checkpoint.size ? [checkpoint, newest] : [newest, checkpoint];
+  if (old && !(await tiles.proveExtension(old, later))) fork = [old.note, later.note];
+  else newest = later;
+}
+
+async function compare() {
+  const { checkpoint: read, missing } = await readCheckpoint();
+  if (!read) return { missing };
+  await see(read);
+  const checkpoint = newest;
   const { pin: pinned, key } = trust.get();
-  const { checkpoint, missing } = await newestCheckpoint();
-  if (!checkpoint) return { missing };
   const verifier = key && (await parseVerifierKey(key));
   const signature = verifier ? await verifySignature(checkpoint, verifier) : "no-key";
-  const old = pinned && { size: pinned.size, root: fromHex(pinned.root) };
-  const extended = old ? old.size <= checkpoint.size && (await tiles.proveExtension(old, checkpoint)) : undefined;
-  const broken = ["invalid", "unsigned"].includes(signature) || extended === false;
-  return { checkpoint, signature, extends: extended, broken, anchored: !broken && (signature === "valid" || extended === true) };
+  let pinState = "none";
+  if (pinned && pinned.size > checkpoint.size) pinState = "beyond";
+  else if (pinned) {
+    const old = { size: pinned.size, root: fromHex(pinned.root) };
+    pinState = (await tiles.proveExtension(old, checkpoint)) ? "extended" : "different";
+  }
+  let broken = null;
+  if (fork) broken = "verify.fork";
+  else if (pinState === "different") broken = "verify.other-log";
+  else if (["invalid", "unsigned"].includes(signature)) broken = "verify.signature";
+  let anchor = null;
+  // A checkpoint without events confirms nothing.
+  if (pinState === "extended" && pinned.size > 0) anchor = "verify.pinned";
+  else if (signature === "valid") anchor = "verify.signed";
+  return { checkpoint, signature, pin: pinState, fork, broken, anchor: broken ? null : anchor };
 }
 
-/** The hashes of events, by position. The verification of an event needs the hash before it. */
-const hashes = new Map([[0, "0".repeat(64)]]);
+let turn = Promise.resolve();
+/**
+ * Compares the newest checkpoint with what the auditor trusts, and with the checkpoints that this tab has seen.
+ * Returns the checkpoint, the state of its `signature`, and `pin`: `none`, `extended`, `different`, or `beyond` if the
+ * newest checkpoint ends before the pinned checkpoint. `anchor` is the key of the text that says what confirms the
+ * checkpoint, and `broken` the key of the text that says what contradicts it.
+ */
+export function assess() {
+  turn = turn.then(compare, compare);
+  return turn;
+}
 
-/** Remembers the hashes of events that were already read. */
-export const remember = (events) => events.forEach(({ position, hash }) => hashes.set(position, hash));
-
-async function hashAt(position) {
-  if (!hashes.has(position)) remember((await page("/events", `after=${position - 1}&limit=1`)).rows);
-  return hashes.get(position);
+/** Verifies an event as stored with a checkpoint. The result is `open` if a later checkpoint can change it. */
+async function resultOf(event, { checkpoint, pin: pinState, anchor }) {
+  const { position, hash } = event;
+  if (position > checkpoint.size) return { state: "unknown", why: "verify.not-covered", open: true };
+  if (!(await follows(await tiles.hash(position - 1, checkpoint.size), event))) return { state: "bad", why: "verify.hash" };
+  if (!(await tiles.proveInclusion(checkpoint, position, hash))) return { state: "bad", why: "verify.not-included" };
+  if (anchor) return { state: "good", why: anchor, size: checkpoint.size };
+  const beyond = pinState === "beyond";
+  return { state: "unknown", why: beyond ? "verify.pin-beyond" : "verify.no-anchor", open: beyond };
 }
 
 /**
- * Verifies events as stored. Calls `tell` with the position and the result of each event: `state` is `good`, `bad` or
- * `unknown`, and `why` is the key of a text.
+ * Verifies the open events among events as stored. If the log contradicts what is trusted, no event is verified any
+ * more. Calls `tell` with an event and its result: `state` is `good`, `bad` or `unknown`, and `why` is the key of a
+ * text.
  */
-export async function verify(events, tell) {
-  const all = (state, why) => events.forEach(({ position }) => tell(position, { state, why }));
-  if (events.length === 0) return undefined;
-  if (!canVerify()) return all("unknown", "verify.no-crypto");
-  remember(events);
+export async function verify(events, isOpen, tell, signal) {
+  if (!canVerify()) return events.forEach((event) => tell(event, { state: "unknown", why: "verify.no-crypto" }));
   const assessed = await assess();
-  const { checkpoint, missing } = assessed;
-  if (!checkpoint) return all("unknown", missing === "no-checkpoint-yet" ? "verify.not-covered" : "verify.not-published");
-  if (assessed.broken) return all("bad", assessed.extends === false ? "verify.other-log" : "verify.signature");
-  for (const event of events) {
-    const { position } = event;
-    if (!(await follows(await hashAt(position - 1), event))) tell(position, { state: "bad", why: "verify.hash" });
-    else if (position > checkpoint.size) tell(position, { state: "unknown", why: "verify.not-covered" });
-    else if (!(await tiles.proveInclusion(checkpoint, position, event.hash))) tell(position, { state: "bad", why: "verify.not-included" });
-    else if (!assessed.anchored) tell(position, { state: "unknown", why: "verify.no-anchor" });
-    else tell(position, { state: "good", why: assessed.extends ? "verify.pinned" : "verify.signed", size: checkpoint.size });
+  const { missing, broken } = assessed;
+  if (broken) return events.forEach((event) => tell(event, { state: "bad", why: broken, open: true }));
+  const open = events.filter(isOpen);
+  if (missing) {
+    const soon = missing === "no-checkpoint-yet";
+    const why = soon ? "verify.not-covered" : "verify.not-published";
+    return open.forEach((event) => tell(event, { state: "unknown", why, open: soon }));
+  }
+  for (const event of open) {
+    signal.throwIfAborted();
+    tell(event, await resultOf(event, assessed));
   }
   return undefined;
 }

@@ -1,11 +1,16 @@
 // Parts that several pages use.
 import { html, useEffect, useLoaded, useRef, useState } from "./html.js";
-import { Problem, Unreachable } from "./api.js";
+import { connection, pause, Problem, SignedInAgain, Unreachable } from "./api.js";
 import { has, t, time } from "./i18n.js";
+import { session } from "./session.js";
 
 /** Returns the sentence that explains an error to a person. The server's own text is used if there is no translation. */
 export function explain(error) {
   if (error instanceof Unreachable) return t("error.unreachable");
+  if (error instanceof SignedInAgain) return t("error.signed-in-again");
+  // Broken connections, and responses of proxies. The texts of the browser are of no use to people.
+  const isProxy = [502, 504].includes(error.status) && !error.slug;
+  if (error instanceof TypeError || error instanceof SyntaxError || isProxy) return t("error.interrupted");
   if (!(error instanceof Problem)) return error.message;
   const key = `problem.${error.slug}`;
   return has(key) ? t(key, error.body) : error.message;
@@ -57,7 +62,10 @@ export function Field({ label, hint, errors = [], as = "input", children, ...res
   </div>`;
 }
 
-/** A dialog. The browser keeps the focus inside, and returns the focus when the dialog closes. */
+/**
+ * A dialog. The browser keeps the focus inside, and returns the focus when the dialog closes. Without `onClose`, the
+ * Escape key does not close the dialog.
+ */
 export function Dialog({ title, onClose, children }) {
   const dialog = useRef();
   const [id] = useState(() => `dialog-${(fields += 1)}`);
@@ -66,20 +74,30 @@ export function Dialog({ title, onClose, children }) {
     element.showModal();
     return () => element.close();
   }, []);
+  // Chromium closes a dialog at the second Escape although the event `cancel` was canceled, but not if the key was.
+  const escape = (event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    onClose?.();
+  };
   const cancel = (event) => {
     event.preventDefault();
-    onClose();
+    onClose?.();
   };
-  return html`<dialog ref=${dialog} aria-labelledby=${id} onCancel=${cancel}>
+  return html`<dialog ref=${dialog} aria-labelledby=${id} onKeyDown=${escape} onCancel=${cancel}>
     <h2 id=${id}>${title}</h2>
     ${children}
   </dialog>`;
 }
 
-/** Asks before something is done. `action` returns a promise; the dialog closes when it is fulfilled. */
+/**
+ * Asks before something is done. `action` returns a promise; the dialog closes when it is fulfilled. Its signal is
+ * aborted when the dialog closes before.
+ */
 export function Confirm({ title, text, verb, action, onClose, danger = true, children }) {
-  const { run, busy, error } = useAction(async () => {
-    await action();
+  const { run, busy, error } = useAction(async (signal) => {
+    await action(signal);
+    signal.throwIfAborted();
     onClose();
   });
   return html`<${Dialog} title=${title} onClose=${onClose}>
@@ -93,23 +111,65 @@ export function Confirm({ title, text, verb, action, onClose, danger = true, chi
   <//>`;
 }
 
-/** Runs an action once at a time, so that a double click does not start it twice. */
+/**
+ * Runs an action once at a time, so that a double click does not start it twice. The action gets a signal, which is
+ * aborted by `cancel` and when the component is removed, so that nothing is sent or opened later.
+ */
 export function useAction(action) {
   const [state, setState] = useState({});
-  const running = useRef(false);
-  const run = async (...values) => {
+  const running = useRef(null);
+  const run = async () => {
     if (running.current) return;
-    running.current = true;
+    const abort = new AbortController();
+    running.current = abort;
     setState({ busy: true });
+    let error;
     try {
-      await action(...values);
-      setState({});
-    } catch (error) {
-      setState({ error });
+      await action(abort.signal);
+    } catch (caught) {
+      error = caught;
     }
-    running.current = false;
+    if (abort.signal.aborted) return;
+    running.current = null;
+    setState({ error });
   };
-  return { run, ...state, clear: () => setState({}) };
+  const cancel = () => {
+    running.current?.abort();
+    running.current = null;
+    setState({});
+  };
+  // Forgets the error of the last run.
+  const clear = () => running.current || setState({});
+  useEffect(() => () => running.current?.abort(), []);
+  return { run, ...state, cancel, clear };
+}
+
+/** Milliseconds between two attempts to load after repeated errors, at most. */
+const LONGEST_PAUSE = 60_000;
+
+/**
+ * Loads again every `milliseconds`. Not while the page is hidden or is loading, while the service cannot be reached, or
+ * while the person must sign in; after errors, at growing intervals.
+ */
+export function usePolling(loaded, milliseconds, active = true) {
+  const latest = useRef();
+  latest.current = loaded;
+  useEffect(() => {
+    if (!active) return undefined;
+    let [interval, due, failed] = [milliseconds, 0, null];
+    const timer = setInterval(() => {
+      const { loading, error, reload } = latest.current;
+      if (document.hidden || loading || !connection.get().up || session.get().state === "expired") return;
+      if (!error) interval = milliseconds;
+      else if (error !== failed) {
+        interval = Math.min(interval * 2, LONGEST_PAUSE);
+        due = Date.now() + Math.max(interval, 1000 * (error.retryAfter ?? 0));
+      }
+      failed = error;
+      if (!error || Date.now() >= due) reload();
+    }, milliseconds);
+    return () => clearInterval(timer);
+  }, [milliseconds, active]);
 }
 
 /** A label for a state. The text says what the color says. */
@@ -120,17 +180,18 @@ export const Badge = ({ kind = "neutral", children, ...rest }) =>
 /** A time in the reader's zone. The exact time is in the attribute. */
 export const Time = ({ value }) => (value ? html`<time datetime=${value} title=${value}>${time(value)}</time>` : "–");
 
-/** An id, which can be copied. */
+/** An id, which can be copied. Browsers allow copying only over HTTPS and on this machine. */
 export function Id({ value }) {
   const [copied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard?.writeText(value);
+  const { run } = useAction(async (signal) => {
+    await navigator.clipboard.writeText(value);
     setCopied(true);
-    setTimeout(() => setCopied(false), 2000);
-  };
+    await pause(2000, signal);
+    setCopied(false);
+  });
   return html`<span class="id"><code>${value}</code>
-    <button type="button" class="quiet" aria-label="${t("copy")} ${value}"
-      onClick=${copy}>${copied ? t("copied") : t("copy")}</button>
+    ${navigator.clipboard && html`<button type="button" class="quiet" aria-label="${t("copy")} ${value}"
+      onClick=${run}>${copied ? t("copied") : t("copy")}</button>`}
   </span>`;
 }
 
@@ -167,14 +228,19 @@ export function usePages(load, first, dependencies) {
   const [more, setMore] = useState({ rows: [], next: undefined });
   const loaded = useLoaded(async (signal) => {
     const page = await load(first, signal);
+    signal.throwIfAborted();
+    // The next page of the list before must not be added to this list.
+    next.cancel();
     setMore(page);
     return page;
   }, dependencies);
-  const next = useAction(async () => {
-    const page = await load(more.next);
-    setMore((before) => ({ rows: [...before.rows, ...page.rows], next: page.next }));
+  const next = useAction(async (signal) => {
+    const page = await load(more.next, signal);
+    signal.throwIfAborted();
+    setMore((before) => ({ ...before, rows: [...before.rows, ...page.rows], next: page.next }));
   });
-  const button = more.next && html`<p><button type="button" disabled=${next.busy}
+  // While another list is loading, the rest of the list before is of no use.
+  const button = more.next && html`<p><button type="button" disabled=${next.busy || loaded.loading}
     onClick=${next.run}>${t("more")}</button></p>`;
   return { ...loaded, rows: more.rows, more: html`${button}<${Failure} error=${next.error} />` };
 }

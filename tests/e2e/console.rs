@@ -5,6 +5,7 @@ mod errands;
 mod interruptions;
 mod pages;
 mod sign_in;
+mod tampering;
 
 use std::path::Path;
 use std::process::Command;

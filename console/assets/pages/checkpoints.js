@@ -6,22 +6,27 @@ import { canVerify, parseCheckpoint, parseHead, parseVerifierKey, toHex, verifyS
 import { assess, keepKey, pin, trust } from "../trust.js";
 import { Badge, Facts, Failure, Field, Loading, Title, useAction } from "../ui.js";
 
+const PINS = { extended: ["good", "extends"], different: ["bad", "extends.not"], beyond: ["warn", "extends.beyond"] };
 const SIGNATURES = { valid: "good", invalid: "bad", unsigned: "bad", unsupported: "neutral", "no-key": "neutral" };
 
 /** The newest checkpoint, compared with the pinned checkpoint and the key. */
-function Newest({ assessed: { checkpoint, signature, missing, ...assessed } }) {
+function Newest({ assessed: { checkpoint, signature, missing, broken, fork, ...assessed } }) {
   if (missing) return html`<p><${Badge}>${t("checkpoint.none")}<//> ${t(missing === "log-not-published" ? "verify.not-published" : "checkpoint.not-yet")}</p>`;
+  const [kind, text] = PINS[assessed.pin] ?? [];
   return html`
     <${Facts} of=${[
       [t("origin"), checkpoint.origin],
       [t("events"), number(checkpoint.size)],
       [t("root"), html`<code>${toHex(checkpoint.root)}</code>`],
       [t("signature"), html`<${Badge} kind=${SIGNATURES[signature]}>${t(`signature.${signature}`)}<//>`],
-      assessed.extends !== undefined && [t("pinned"), html`<${Badge}
-        kind=${assessed.extends ? "good" : "bad"}>${t(assessed.extends ? "extends" : "extends.not")}<//>`],
+      kind && [t("pinned"), html`<${Badge} kind=${kind}>${t(text)}<//>`],
     ].filter(Boolean)} />
-    ${assessed.broken && html`<p class="notice bad" role="alert">${t("checkpoint.broken")}</p>`}
-    ${!assessed.broken && html`<div class="actions"><button type="button"
+    ${broken && html`<div class="notice bad" role="alert"><p>${t("checkpoint.broken")}</p><p class="small">${t(broken)}</p></div>`}
+    ${assessed.pin === "beyond" && html`<p class="notice warn">${t("checkpoint.beyond")}</p>`}
+    ${fork && html`<details><summary>${t("checkpoint.fork")}</summary>
+      ${fork.map((note) => html`<pre class="message" tabindex="0" role="region"
+        aria-label=${t("pin.paste")}>${note}</pre>`)}</details>`}
+    ${!broken && html`<div class="actions"><button type="button"
       onClick=${() => pin(checkpoint)}>${t("pin.newest")}</button></div>`}`;
 }
 

@@ -1,8 +1,8 @@
 // The emails about one event, with every attempt to send them.
-import { html, useInterval, useLoaded, useState } from "../html.js";
+import { html, useLoaded, useState } from "../html.js";
 import { get, reconnects, request } from "../api.js";
 import { duration, number, t } from "../i18n.js";
-import { Confirm, Facts, Id, Loading, Table, Time, Title } from "../ui.js";
+import { Confirm, Facts, Id, Loading, Table, Time, Title, usePolling } from "../ui.js";
 import { MailState } from "./mail.js";
 
 const RETRYABLE = ["pending", "failed", "dead"];
@@ -11,9 +11,9 @@ export function Delivery({ id }) {
   const loaded = useLoaded((signal) => get(`/mail/deliveries/${encodeURIComponent(id)}`, { signal }), [id, reconnects.use()]);
   const [asked, setAsked] = useState(false);
   const { mails = [], attempts = [] } = loaded.data ?? {};
-  useInterval(loaded.reload, 2000, mails.some(({ state }) => !["sent", "dead", "cancelled"].includes(state)));
-  const retry = async () => {
-    await request(`/mail/deliveries/${id}/retry`, { method: "POST" });
+  usePolling(loaded, 2000, mails.some(({ state }) => !["sent", "dead", "cancelled"].includes(state)));
+  const retry = async (signal) => {
+    await request(`/mail/deliveries/${id}/retry`, { method: "POST", signal });
     loaded.reload();
   };
   const columns = [
@@ -21,7 +21,7 @@ export function Delivery({ id }) {
     [t("mail.kind"), (row) => t(`template.${row.mail}`)],
     [t("when"), (row) => html`<${Time} value=${row.started_at} />`, "time"],
     [t("duration"), (row) => duration((new Date(row.ended_at) - new Date(row.started_at)) / 1000)],
-    [t("outcome"), (row) => row.outcome],
+    [t("outcome"), (row) => t(`attempt.${row.outcome}`)],
     [t("mail.said"), (row) => row.error ?? "–", "wide"],
   ];
   return html`

@@ -1,9 +1,9 @@
 // The log, live: filtered by type, patient and actor, with an export.
-import { html, useEffect, useRef, useState } from "../html.js";
-import { get, query, request, Unreachable } from "../api.js";
+import { html, useEffect, useState } from "../html.js";
+import { connection, get, page, query, request } from "../api.js";
 import { number, percent, t } from "../i18n.js";
 import { link } from "../router.js";
-import { follow } from "../stream.js";
+import { follow, persist } from "../stream.js";
 import { Proof, TYPES, useVerified } from "../events.js";
 import { Badge, Dialog, download, Facts, Failure, Field, Time, Title, useAction } from "../ui.js";
 
@@ -12,41 +12,59 @@ const SHOWN = 200;
 /** Events before the present end that the page begins with. */
 const BEFORE = 50;
 
-/** Follows the log with a filter. */
-function useLive(filter, before) {
-  const [state, setState] = useState({ events: [], open: false });
-  const key = JSON.stringify([filter, before]);
+/** Returns the position after which the page begins: a little before the end of the log. */
+async function beginning(filter, wanted, signal) {
+  // All events of one patient are few.
+  if (filter.aggregate_id) return 0;
+  const ready = await get("/health/ready", { signal, repeat: false }).catch((error) => {
+    if (error.body?.position === undefined) throw error;
+    return error.body;
+  });
+  if (!filter.type) return Math.max(0, ready.position - wanted);
+  // Events of one type can be rare, so the page looks further back until there are enough.
+  const limit = Math.min(wanted, 1000);
+  for (let span = wanted; ; span *= 8) {
+    const after = Math.max(0, ready.position - span);
+    const { rows } = await page("/events", query({ ...filter, after, limit }), { signal });
+    if (after === 0 || rows.length >= limit) return after;
+  }
+}
+
+/** Follows the log with a filter. `older` says whether there are events before those that are shown. */
+function useLive(filter, wanted) {
+  const [state, setState] = useState({ events: [], open: false, older: false });
+  const key = JSON.stringify([filter, wanted]);
   useEffect(() => {
     const abort = new AbortController();
     const { signal } = abort;
     const change = (next) => signal.aborted || setState((old) => ({ ...old, ...next(old) }));
-    setState({ events: [], open: false });
-    (async () => {
-      const { position } = await get("/health/ready", { signal });
-      // All events of one patient are few. Other events are shown from a little before the end.
-      const after = filter.aggregate_id ? 0 : Math.max(0, position - before);
-      await follow({
-        after,
-        filter,
-        signal,
-        onOpen: (open) => change(() => ({ open })),
-        onEvents: (events) => change((old) => ({ events: [...old.events, ...events].slice(-Math.max(SHOWN, before)) })),
+    const most = Math.max(SHOWN, wanted);
+    const add = (events) =>
+      change((old) => {
+        const all = [...old.events, ...events];
+        return { events: all.slice(-most), older: old.older || all.length > most };
       });
+    setState({ events: [], open: false, older: false });
+    (async () => {
+      const after = await persist(() => beginning(filter, wanted, signal), (error) => change(() => ({ error })), signal);
+      change(() => ({ older: after > 0 }));
+      await follow({ after, filter, signal, onOpen: (open, error) => change(() => ({ open, error })), onEvents: add });
     })().catch((error) => change(() => ({ error, open: false })));
     return () => abort.abort();
   }, [key]);
   return state;
 }
 
+/** Characters of the export that are kept as text. The rest is in blobs, which browsers can move to the disk. */
+const BUFFERED = 1_000_000;
+
 /** Exports all events as NDJSON, and continues after an interruption. */
 function Export({ onClose }) {
   const [progress, setProgress] = useState(null);
-  const abort = useRef(new AbortController());
-  useEffect(() => () => abort.current.abort(), []);
-  const { run, busy, error } = useAction(async () => {
+  const { run, busy, error } = useAction(async (signal) => {
     const parts = [];
+    let text = "";
     let [after, end, count] = [0, null, 0];
-    const { signal } = abort.current;
     while (end === null || after < end) {
       const begun = after;
       const answer = await request(`/events?after=${after}`, { headers: { accept: "application/x-ndjson" }, signal });
@@ -60,16 +78,20 @@ function Export({ onClose }) {
           if (lines.length === 0) continue;
           after = JSON.parse(lines.at(-1)).position;
           count += lines.length;
-          parts.push(`${lines.join("\n")}\n`);
+          text += `${lines.join("\n")}\n`;
+          if (text.length > BUFFERED) {
+            parts.push(new Blob([text]));
+            text = "";
+          }
           setProgress({ after, end, count });
         }
       } catch (broken) {
         // The next request continues after the last complete line.
         if (signal.aborted) throw broken;
       }
-      if (after === begun && after < end) throw new Unreachable();
+      if (after === begun && after < end) throw new TypeError("The response has ended without an event.");
     }
-    download("events.ndjson", parts, "application/x-ndjson");
+    download("events.ndjson", [...parts, text], "application/x-ndjson");
     setProgress({ after, end, count, done: true });
   });
   const part = percent(progress?.end ? progress.after / progress.end : 1);
@@ -104,10 +126,11 @@ export function Log() {
   const [exporting, setExporting] = useState(false);
   const id = patient.trim().toLowerCase();
   const filter = Object.fromEntries(new URLSearchParams(query({ type, aggregate_id: id })));
-  const { events, open, error } = useLive(filter, before);
+  const { events, open, older, error } = useLive(filter, before);
+  const { up } = connection.use();
+  const live = open && up;
   const results = useVerified(events);
   const shown = events.filter((event) => !actor || (event.metadata.actor ?? "").includes(actor)).toReversed();
-  const older = !id && events.length > 0 && events[0].position > 1;
   return html`
     <${Title} actions=${html`<button type="button"
       onClick=${() => setExporting(true)}>${t("export")}</button>`}>${t("page.log")}<//>
@@ -121,7 +144,7 @@ export function Log() {
       <${Field} label=${t("actor")} spellcheck="false" autocomplete="off" value=${actor}
         onInput=${(event) => setActor(event.target.value)} />
     </form>
-    <p role="status"><${Badge} kind=${open ? "good" : "neutral"}>${t(open ? "live" : "live.off")}<//> <span
+    <p role="status"><${Badge} kind=${live ? "good" : "neutral"}>${t(live ? "live" : "live.off")}<//> <span
       class="muted small">${t("log.shown", { count: shown.length })}</span></p>
     <${Failure} error=${error} />
     <ol class="log" reversed>
@@ -133,7 +156,7 @@ export function Log() {
           value=${event.recorded_at} /> · ${t("by")} <bdi>${event.metadata.actor ?? "–"}</bdi> · <a
             href=${link("patients", event.aggregate_id, "history")}
               aria-label="${t("patient.history")}, ${event.position}">${t("patient.history")}</a></p>
-        <${Proof} result=${results.get(event.position)} />
+        <${Proof} result=${results.get(event)} />
         <details><summary>${t("event.more")}</summary>
           <${Facts} of=${[
             [t("patient.id"), html`<code>${event.aggregate_id}</code>`],

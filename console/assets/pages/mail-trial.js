@@ -37,9 +37,9 @@ function Preview() {
 function Trial() {
   const [to, setTo] = useState("");
   const [result, setResult] = useState(null);
-  const { run, busy, error } = useAction(async () => {
+  const { run, busy, error } = useAction(async (signal) => {
     setResult(null);
-    setResult(await (await request("/mail/test", { method: "POST", body: { to: to.trim() } })).json());
+    setResult(await (await request("/mail/test", { method: "POST", body: { to: to.trim() }, signal })).json());
   });
   const errors = error?.errors?.filter(({ field }) => field === "to").map(({ message }) => message) ?? [];
   const submit = (event) => {

@@ -1,9 +1,9 @@
 // The emails, by state, with retries.
-import { html, useInterval, useLoaded, useState } from "../html.js";
+import { html, useLoaded, useState } from "../html.js";
 import { get, page, Problem, query, reconnects, request } from "../api.js";
 import { number, t } from "../i18n.js";
 import { go, link } from "../router.js";
-import { Badge, Confirm, Failure, Field, Loading, Table, Time, Title, useAction, usePages } from "../ui.js";
+import { Badge, Confirm, Failure, Field, Loading, Table, Time, Title, useAction, usePages, usePolling } from "../ui.js";
 
 const STATES = ["pending", "sending", "failed", "dead", "sent", "cancelled"];
 const KINDS = { sent: "good", dead: "bad", failed: "warn" };
@@ -15,14 +15,15 @@ export const MailState = ({ state }) => html`<${Badge} kind=${KINDS[state]}>${t(
 function Search() {
   const [text, setText] = useState("");
   const [progress, setProgress] = useState(null);
-  const { run, busy, error } = useAction(async () => {
+  const { run, busy, error } = useAction(async (signal) => {
     const sought = text.trim().toLowerCase();
     if (/^\d+$/.test(sought)) return go("mail", sought);
     if (!UUID.test(sought)) throw new Error(t("mail.search.malformed"));
     const rows = [];
     let examined = 0;
     for (let next = query({ limit: 1000 }); next; ) {
-      const read = await page("/mail/deliveries", next);
+      const read = await page("/mail/deliveries", next, { signal });
+      signal.throwIfAborted();
       examined += read.rows.length;
       rows.push(...read.rows.filter(({ patient_id }) => patient_id === sought));
       next = read.next;
@@ -72,7 +73,7 @@ export function Mail() {
   const round = reconnects.use();
   const status = useLoaded((signal) => get("/mail", { signal }), [round]);
   const list = usePages((next, signal) => page("/mail/deliveries", next ?? query({ limit: 100, state }), { signal }), undefined, [state, round]);
-  useInterval(status.reload, 3000);
+  usePolling(status, 3000);
   const counts = status.data?.mails;
   const retryable = ["dead", "failed"].includes(state);
   const select = (id) => setSelected((before) => new Set(before.has(id) ? [...before].filter((one) => one !== id) : [...before, id]));
@@ -84,11 +85,11 @@ export function Mail() {
     status.reload();
     list.reload();
   };
-  const retry = async (ids) => {
+  const retry = async (ids, signal) => {
     let due = 0;
     for (const id of ids) {
       try {
-        due += (await (await request(`/mail/deliveries/${id}/retry`, { method: "POST" })).json()).due;
+        due += (await (await request(`/mail/deliveries/${id}/retry`, { method: "POST", signal })).json()).due;
       } catch (error) {
         // Another person has retried the email, or it was sent.
         if (!(error instanceof Problem && error.status === 409)) throw error;
@@ -98,8 +99,8 @@ export function Mail() {
     setSelected(new Set());
     again();
   };
-  const retryAll = async () => {
-    const { due } = await (await request("/mail/dead/retry", { method: "POST" })).json();
+  const retryAll = async (signal) => {
+    const { due } = await (await request("/mail/dead/retry", { method: "POST", signal })).json();
     setSaid(t("mail.due", { count: due }));
     again();
   };
@@ -134,7 +135,7 @@ export function Mail() {
       ${list.more}
     <//>
     ${asked === "some" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")}
-      text=${t("mail.retry.text", { count: selected.size })} verb=${t("mail.retry")} action=${() => retry([...selected])}
+      text=${t("mail.retry.text", { count: selected.size })} verb=${t("mail.retry")} action=${(signal) => retry([...selected], signal)}
         onClose=${() => setAsked(null)} />`}
     ${asked === "all" && html`<${Confirm} danger=${false} title=${t("mail.retry.title")}
       text=${t("mail.retry.text", { count: number(counts?.dead ?? 0) })} verb=${t("mail.retry")} action=${retryAll}

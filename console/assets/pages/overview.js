@@ -1,10 +1,10 @@
 // The overview of an operator: whether the service is well, and the last hour.
-import { html, useInterval, useLoaded } from "../html.js";
-import { reconnects } from "../api.js";
+import { html, useLoaded } from "../html.js";
+import { connection, reconnects } from "../api.js";
 import { duration, number, t } from "../i18n.js";
 import { Chart } from "../chart.js";
 import { measurements, overview, points, rates } from "../measurements.js";
-import { Badge, Loading, Title } from "../ui.js";
+import { Badge, Loading, Title, usePolling } from "../ui.js";
 
 /** Returns the problems, each as a sentence. */
 function problems({ ready, subscriptions, mail }) {
@@ -32,9 +32,11 @@ const Tile = ({ name, children }) => html`<div class="tile"><dt>${name}</dt><dd>
 export function Overview() {
   const loaded = useLoaded(overview, [reconnects.use()]);
   const kept = measurements.use();
-  useInterval(loaded.reload, 5000);
+  usePolling(loaded, 5000);
   const last = kept.at(-1);
   const rate = rates(kept, "requests").findLast(([, value]) => value !== null)?.[1];
+  // What was read before is not the state now.
+  const current = connection.use().up && !loaded.error;
   const found = loaded.data ? problems(loaded.data) : [];
   const { ready, subscriptions = [], mail } = loaded.data ?? {};
   const oldest = mail?.oldest_waiting && Math.max(0, Date.now() - new Date(mail.oldest_waiting)) / 1000;
@@ -45,12 +47,12 @@ export function Overview() {
     <${Loading} of=${loaded}>
       ${ready && html`
         <section aria-label=${t("overview.state")} aria-live="polite">
-          ${found.length === 0
-            ? html`<p class="verdict good"><${Badge} kind="good">${t("overview.well")}<//></p>`
-            : html`<div class="notice warn">
+          ${!current && html`<p class="verdict"><${Badge} kind="warn">${t("overview.unknown")}<//></p>`}
+          ${current && found.length === 0 && html`<p class="verdict good"><${Badge} kind="good">${t("overview.well")}<//></p>`}
+          ${current && found.length > 0 && html`<div class="notice warn">
                 <p><strong>${t("overview.problems")}</strong></p>
                 <ul>${found.map((text) => html`<li dir="auto">${text}</li>`)}</ul>
-              </div>`}
+            </div>`}
         </section>
         <dl class="tiles">
           <${Tile} name=${t("overview.head")}>${number(ready.position ?? 0)}<//>

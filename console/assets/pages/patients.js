@@ -36,9 +36,10 @@ async function find(text, next, signal) {
     }
     return found;
   } catch (error) {
+    if (!(error instanceof Problem && error.status === 422)) throw error;
     // An address that is not complete yet is not valid.
-    if (error instanceof Problem && error.status === 422) return { rows: [], incomplete: filter.email !== undefined };
-    throw error;
+    if (filter.email) return { rows: [], incomplete: true };
+    return { rows: [], invalid: error.errors.map(({ message }) => message) };
   }
 }
 
@@ -50,10 +51,11 @@ export function Patients() {
     return () => clearTimeout(timer);
   }, [text]);
   const found = usePages((next, signal) => find(settled, next, signal), undefined, [settled, reconnects.use()]);
-  const { incomplete, gone } = found.data ?? {};
+  const { incomplete, invalid = [], gone } = found.data ?? {};
   const mayRegister = session.get().roles.has("clerk");
   const said = () => {
     if (incomplete) return t("patients.incomplete");
+    if (invalid.length > 0) return t("patients.invalid");
     if (gone) return t("patients.gone");
     if (found.rows.length > 0) return t("patients.shown", { count: found.rows.length });
     return t(settled ? "patients.none" : "patients.empty");
@@ -68,7 +70,7 @@ export function Patients() {
       href=${link("patients", "new")}>${t("page.register")}</a>`}>${t("page.patients")}<//>
     <form role="search" onSubmit=${(event) => event.preventDefault()}>
       <${Field} label=${t("patients.search")} hint=${t("patients.hint")} type="search" autocomplete="off" spellcheck="false"
-        dir="auto"
+        dir="auto" errors=${invalid}
         value=${text} onInput=${(event) => sought.set(event.target.value)} />
     </form>
     <${Loading} of=${found}>

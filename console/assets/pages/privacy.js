@@ -1,9 +1,9 @@
 // Erasures and holds of a patient.
-import { html, useInterval, useLoaded, useState } from "../html.js";
+import { html, useLoaded, useState } from "../html.js";
 import { get, Problem, reconnects, request } from "../api.js";
-import { day, t } from "../i18n.js";
+import { day, has, t } from "../i18n.js";
 import { go } from "../router.js";
-import { Badge, Confirm, download, Facts, Failure, Field, Id, Loading, Time, Title, useAction } from "../ui.js";
+import { Badge, Confirm, download, Facts, Failure, Field, Id, Loading, Time, Title, useAction, usePolling } from "../ui.js";
 
 const ERASURE_REASONS = ["request", "retention", "error"];
 const HOLD_REASONS = ["legal_claim", "legal_obligation", "public_health", "research"];
@@ -46,12 +46,12 @@ function Hold({ id, hold, onChange }) {
   const [until, setUntil] = useState(hold?.until ?? "");
   const [reason, setReason] = useState(hold?.reason ?? HOLD_REASONS[0]);
   const [releasing, setReleasing] = useState(false);
-  const { run, busy, error } = useAction(async () => {
-    await request(`/patients/${id}/hold`, { method: "PUT", body: { until, reason } });
+  const { run, busy, error } = useAction(async (signal) => {
+    await request(`/patients/${id}/hold`, { method: "PUT", body: { until, reason }, signal });
     onChange();
   });
-  const release = async () => {
-    await request(`/patients/${id}/hold`, { method: "DELETE" });
+  const release = async (signal) => {
+    await request(`/patients/${id}/hold`, { method: "DELETE", signal });
     onChange();
   };
   const errors = error?.errors?.filter(({ field }) => field === "until").map(({ message }) => message) ?? [];
@@ -90,9 +90,9 @@ function Erase({ id, onChange }) {
   const [reason, setReason] = useState(ERASURE_REASONS[0]);
   const [asked, setAsked] = useState(false);
   const [typed, setTyped] = useState("");
-  const erase = async () => {
+  const erase = async (signal) => {
     if (typed.trim() !== id.slice(-4)) throw new Error(t("erase.mistyped"));
-    await request(`/patients/${id}/erasure`, { method: "POST", body: { reason } });
+    await request(`/patients/${id}/erasure`, { method: "POST", body: { reason }, signal });
     onChange();
   };
   return html`<section class="card" aria-labelledby="erase"><h2 id="erase">${t("erase")}</h2>
@@ -111,14 +111,17 @@ function Erase({ id, onChange }) {
   </section>`;
 }
 
+/** Returns the name of a part that is not destroyed yet. Read tables have their own names. */
+const nameOf = (part) => (has(`pending.${part}`) ? t(`pending.${part}`) : part);
+
 function Erasure({ id, erasure }) {
-  const { run, busy, error } = useAction(async () => {
-    const certificate = await (await request(`/patients/${id}/erasure/certificate`)).text();
+  const { run, busy, error } = useAction(async (signal) => {
+    const certificate = await (await request(`/patients/${id}/erasure/certificate`, { signal })).text();
     download(`erasure-${id}.json`, [certificate], "application/json");
   });
   return html`<section class="card" aria-labelledby="erasure"><h2 id="erasure">${t("erasure")}</h2>
     <p aria-live="polite"><${Badge}
-      kind=${erasure.complete ? "good" : "warn"}>${t(erasure.complete ? "erasure.complete" : "erasure.pending")}<//> ${erasure.pending.join(", ")}</p>
+      kind=${erasure.complete ? "good" : "warn"}>${t(erasure.complete ? "erasure.complete" : "erasure.pending")}<//> ${erasure.pending.map(nameOf).join(", ")}</p>
     <${Facts} of=${[
       [t("when"), html`<${Time} value=${erasure.erased_at} />`],
       [t("reason"), t(`reason.${erasure.reason}`)],
@@ -135,7 +138,7 @@ function Erasure({ id, erasure }) {
 function PrivacyOf({ id }) {
   const loaded = useLoaded((signal) => load(id, signal), [id, reconnects.use()]);
   const { hold, erasure } = loaded.data ?? {};
-  useInterval(loaded.reload, 2000, erasure?.complete === false);
+  usePolling(loaded, 2000, erasure?.complete === false);
   return html`
     <${Title}>${t("patient.privacy")}<//>
     <p><${Id} value=${id} /></p>

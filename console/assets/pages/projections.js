@@ -1,8 +1,8 @@
 // The subscriptions, and the rebuilds of projections.
-import { html, useInterval, useLoaded, useRef, useState } from "../html.js";
+import { html, useLoaded, useRef, useState } from "../html.js";
 import { get, reconnects, request } from "../api.js";
 import { duration, number, percent, t } from "../i18n.js";
-import { Badge, Confirm, Facts, Loading, Table, Time, Title } from "../ui.js";
+import { Badge, Confirm, Facts, Loading, Table, Time, Title, usePolling } from "../ui.js";
 
 const FINISHED = ["done", "cancelled"];
 
@@ -21,8 +21,8 @@ function Rebuild({ rebuild, onCancel }) {
   const remaining = useRemaining(rebuild);
   const part = rebuild.head > 0 ? (rebuild.position ?? 0) / rebuild.head : 1;
   const ended = FINISHED.includes(rebuild.state);
-  return html`<div class="rebuild" aria-live="polite">
-    <p><${Badge} kind=${rebuild.state === "done" ? "good" : "neutral"}>${t(`rebuild.${rebuild.state}`)}<//> ${t("generation", { number: rebuild.generation })}
+  return html`<div class="rebuild">
+    <p><span role="status"><${Badge} kind=${rebuild.state === "done" ? "good" : "neutral"}>${t(`rebuild.${rebuild.state}`)}<//></span> ${t("generation", { number: rebuild.generation })}
       ${!ended && html` · ${percent(part)}${remaining !== null &&
         html` · ${t("rebuild.remaining", { time: duration(remaining) })}`}`}</p>
     ${!ended && html`<progress max="1" value=${part} aria-label=${t("rebuild.progress")}></progress>`}
@@ -43,14 +43,14 @@ function Subscription({ of: { name, position, head, lag_events, lag_seconds, own
   if (path) last.current = path;
   useLoaded(async (signal) => setEnded(last.current && !path ? await get(last.current, { signal }) : null), [path]);
   const rebuild = projection?.rebuild ?? ended;
-  const begin = async () => {
-    const started = await (await request(`/projections/${name}/rebuild`, { method: "POST" })).json();
+  const begin = async (signal) => {
+    const started = await (await request(`/projections/${name}/rebuild`, { method: "POST", signal })).json();
     last.current = `/projections/${name}/rebuilds/${started.generation}`;
     setEnded(started);
     onChange();
   };
-  const cancel = async () => {
-    await request(path ?? last.current, { method: "DELETE" });
+  const cancel = async (signal) => {
+    await request(path ?? last.current, { method: "DELETE", signal });
     onChange();
   };
   const well = !failure && !damage && owner;
@@ -89,7 +89,7 @@ function Subscription({ of: { name, position, head, lag_events, lag_seconds, own
 export function Projections() {
   const loaded = useLoaded((signal) => get("/projections", { signal }), [reconnects.use()]);
   const { subscriptions = [] } = loaded.data ?? {};
-  useInterval(loaded.reload, subscriptions.some(({ projection }) => projection?.rebuild) ? 1000 : 3000);
+  usePolling(loaded, subscriptions.some(({ projection }) => projection?.rebuild) ? 1000 : 3000);
   return html`
     <${Title}>${t("page.projections")}<//>
     <p class="muted">${t("projections.text")}</p>

@@ -1,21 +1,19 @@
 // Registering a patient.
-import { html, useRef, useState } from "../html.js";
-import { newKey, Problem, request } from "../api.js";
+import { html, useState } from "../html.js";
+import { Problem, request } from "../api.js";
 import { t } from "../i18n.js";
 import { go } from "../router.js";
 import { Failure, Title, useAction } from "../ui.js";
-import { DetailFields, EMPTY, errorsByField } from "../details.js";
+import { DetailFields, EMPTY, errorsByField, useKey } from "../details.js";
 
 export function Register() {
   const [details, setDetails] = useState(EMPTY);
-  // The key belongs to what is typed. It is kept until the registration succeeds, so a double click, or a repetition
-  // after a lost response, registers one patient. Changed details are another registration.
-  const key = useRef({ of: "", value: "" });
-  const { run, busy, error } = useAction(async () => {
-    const of = JSON.stringify(details);
-    if (key.current.of !== of) key.current = { of, value: newKey() };
-    const headers = { "idempotency-key": key.current.value };
-    const created = await (await request("/register", { method: "POST", headers, body: details })).json();
+  // Changed details are another registration.
+  const keyOf = useKey();
+  const { run, busy, error } = useAction(async (signal) => {
+    const headers = { "idempotency-key": keyOf(details) };
+    const created = await (await request("/register", { method: "POST", headers, body: details, signal })).json();
+    signal.throwIfAborted();
     go("patients", created.id);
   });
   const invalid = error instanceof Problem && error.slug === "invalid-request";

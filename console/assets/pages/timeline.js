@@ -1,7 +1,7 @@
 // The time line of a patient: what happened, who did it, and the patient as of any moment.
 import { html, useLoaded, useState } from "../html.js";
 import { get, page, Problem, query, reconnects } from "../api.js";
-import { day, t } from "../i18n.js";
+import { day, number, t } from "../i18n.js";
 import { link } from "../router.js";
 import { session } from "../session.js";
 import { DETAILS } from "../details.js";
@@ -21,19 +21,42 @@ async function all(path, values, signal) {
   return rows;
 }
 
-const load = async (id, signal) => {
-  const [history, stored] = await Promise.all([all(`/patients/${id}/history`, {}, signal), all("/events", { aggregate_id: id }, signal)]);
-  return { history, stored };
-};
+/** Reads the events of a patient as stored. Everything about them that the page shows comes from what is verified. */
+async function load(id, signal) {
+  const read = await all("/events", { aggregate_id: id }, signal);
+  const stored = read.filter(({ aggregate_id }) => aggregate_id === id.toLowerCase());
+  if (stored.length === 0) throw new Problem(404, { type: "/problems/patient-not-found", detail: t("patient.none") });
+  return stored;
+}
+
+/** Returns the entries of the time line: events with what they changed, and gaps where the service left events out. */
+function entriesOf(stored) {
+  const entries = [];
+  let details = {};
+  let sequence = 0;
+  for (const event of stored) {
+    if (event.sequence > sequence + 1) entries.push({ gap: [sequence + 1, event.sequence - 1] });
+    sequence = event.sequence;
+    const payload = event.opened ?? event.payload;
+    let changes = null;
+    if (event.event_type === "PatientAmended" && !payload.erased) {
+      const changed = DETAILS.filter((name) => name in payload);
+      changes = changed.map((name) => ({ name, from: details[name], to: payload[name] }));
+    }
+    details = { ...details, ...payload };
+    entries.push({ event, payload, changes });
+  }
+  return entries;
+}
 
 /** What an event changed. */
-function Changes({ event: { payload, changes } }) {
+function Changes({ payload, changes }) {
   if (payload.erased) return html`<p><${Badge}>${t("state.erased")}<//> ${t("event.erased")} <${Time}
     value=${payload.erased} /></p>`;
   if (changes) {
     const value = ({ from, to }) => html`<del><bdi>${from}</bdi></del> <span
       aria-hidden="true">→</span> <ins><bdi>${to}</bdi></ins>`;
-    return html`<${Facts} of=${DETAILS.filter((name) => changes[name]).map((name) => [t(name), value(changes[name])])} />`;
+    return html`<${Facts} of=${changes.map((change) => [t(change.name), value(change)])} />`;
   }
   const { until, reason, scope } = payload;
   return html`<${Facts} of=${[
@@ -44,28 +67,36 @@ function Changes({ event: { payload, changes } }) {
   ]} />`;
 }
 
-/** The patient as of the moment that the slider or the time selects. The index is -1 before the first event. */
-function AsOf({ id, history }) {
-  const [index, setIndex] = useState(history.length - 1);
-  const event = history[index];
-  const stateAt = async (signal) => event && get(`/patients/${id}/history/${event.sequence}`, { signal });
-  const state = useLoaded(stateAt, [event?.sequence]);
+/** The patient as of the moment that the slider selects. */
+function AsOf({ id, events }) {
+  // -1 is before the first event.
+  const [index, setIndex] = useState(events.length - 1);
+  const event = events[index];
+  const state = useLoaded(
+    async (signal) => event && get(`/patients/${id}/history/${event.sequence}`, { signal }),
+    [event?.sequence],
+  );
   const erased = state.error instanceof Problem && state.error.status === 410;
   const [when, setWhen] = useState("");
+  const slide = (value) => {
+    setWhen("");
+    setIndex(value);
+  };
   const choose = (value) => {
     setWhen(value);
     const moment = new Date(value).getTime();
-    if (value) setIndex(history.findLastIndex(({ recorded_at }) => new Date(recorded_at).getTime() <= moment));
+    if (!Number.isNaN(moment)) setIndex(events.findLastIndex(({ recorded_at }) => new Date(recorded_at).getTime() <= moment));
   };
-  const name = event ? t(`event.${event.event_type}`) : "–";
-  const place = `${index + 1}/${history.length}`;
   const shown = () => {
-    if (erased) return html`<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>`;
-    const kind = state.data?.state === "active" ? "good" : "neutral";
-    return html`<${Loading} of=${state}>
-      ${state.data && html`<${Facts} of=${[
-        [t("state"), html`<${Badge} kind=${kind}>${t(`state.${state.data.state}`)}<//>`],
-        ...DETAILS.map((detail) => [t(detail), state.data[detail]]),
+    if (!event) return html`<p>${t("as-of.before")}</p>`;
+    const heading = html`<p><strong>${t(`event.${event.event_type}`)}</strong>, <${Time} value=${event.recorded_at} /> <span
+      class="muted">(${index + 1}/${events.length})</span></p>`;
+    if (erased) return html`${heading}<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>`;
+    return html`${heading}<${Loading} of=${state}>
+      ${state.data?.sequence === event.sequence && html`<${Facts} of=${[
+        [t("state"), html`<${Badge}
+          kind=${state.data.state === "active" ? "good" : "neutral"}>${t(`state.${state.data.state}`)}<//>`],
+        ...DETAILS.map((name) => [t(name), state.data[name]]),
       ]} />`}
     <//>`;
   };
@@ -73,23 +104,37 @@ function AsOf({ id, history }) {
     <h2 id="as-of">${t("as-of")}</h2>
     <div class="slider">
       <label for="moment">${t("as-of.slider")}</label>
-      <input id="moment" type="range" min="0" max=${history.length - 1} step="1" value=${index} list="moments"
-        aria-valuetext="${place}: ${name}"
-        onInput=${(input) => setIndex(Number(input.target.value))} />
-      <datalist id="moments">${history.map((_, n) => html`<option value=${n}></option>`)}</datalist>
+      <input id="moment" type="range" min="0" max=${events.length - 1} step="1" value=${Math.max(0, index)} list="moments"
+        aria-valuetext=${event ? `${index + 1}/${events.length}: ${t(`event.${event.event_type}`)}` : t("as-of.before")}
+          onInput=${(input) => slide(Number(input.target.value))} />
+      <datalist id="moments">${events.map((_, n) => html`<option value=${n}></option>`)}</datalist>
       <label for="when">${t("as-of.moment")}</label>
       <input id="when" type="datetime-local" step="1" value=${when} onInput=${(input) => choose(input.target.value)} />
     </div>
-    <div aria-live="polite">
-      ${event ? html`<p><strong>${name}</strong>, <${Time} value=${event.recorded_at} /> <span class="muted">(${place})</span></p>
-        ${shown()}` : html`<p>${t("as-of.before")}</p>`}
-    </div>
+    <div aria-live="polite">${shown()}</div>
   </section>`;
+}
+
+/** Reads of a patient that the page shows at most. */
+const SHOWN_READS = 1000;
+
+/** Returns the newest reads of a patient, the newest first. The API returns the oldest first. */
+async function newestReads(id, signal) {
+  let kept = [];
+  let count = 0;
+  for (let next = query({ limit: PAGE }); next; ) {
+    const read = await page(`/patients/${id}/reads`, next, { signal });
+    kept = [...kept, ...read.rows].slice(-SHOWN_READS);
+    count += read.rows.length;
+    next = read.next;
+  }
+  return { rows: kept.toReversed(), count };
 }
 
 /** Who read the data of the patient. */
 function ReadsOfPatient({ id }) {
-  const loaded = useLoaded((signal) => page(`/patients/${id}/reads`, "limit=1000", { signal }), [id]);
+  const loaded = useLoaded((signal) => newestReads(id, signal), [id]);
+  const { rows = [], count = 0 } = loaded.data ?? {};
   const columns = [
     [t("when"), (row) => html`<${Time} value=${row.recorded_at} />`, "time"],
     [t("actor"), (row) => row.actor],
@@ -97,43 +142,48 @@ function ReadsOfPatient({ id }) {
     [t("request"), (row) => html`<code>${row.request_id}</code>`, "wide"],
   ];
   return html`<details class="card"><summary>${t("patient.reads")}</summary>
-    <${Loading} of=${loaded}>${loaded.data && html`<${Table} caption=${t("patient.reads")} columns=${columns}
-      rows=${loaded.data.rows} keyOf=${(row) => row.id} />`}<//>
+    <${Loading} of=${loaded}>
+      ${count > rows.length && html`<p class="muted small">${t("patient.reads.newest", { shown: number(rows.length), count: number(count) })}</p>`}
+      <${Table} caption=${t("patient.reads")} columns=${columns} rows=${rows} keyOf=${(row) => row.id} />
+    <//>
   </details>`;
 }
 
 export function Timeline({ id }) {
   const loaded = useLoaded((signal) => load(id, signal), [id, reconnects.use()]);
-  const { history = [], stored = [] } = loaded.data ?? {};
+  const stored = loaded.data ?? [];
   const results = useVerified(stored);
   const mayRead = session.get().roles.has("clerk") || session.get().roles.has("auditor");
+  const entry = ({ event, gap, ...changed }) => {
+    if (gap) return html`<li key="gap ${gap[0]}" class="card"><${Proof} result=${{ state: "bad", why: "verify.missing",
+      from: gap[0], to: gap[1] }} /></li>`;
+    return html`<li key=${event.position} class="card ${event.event_type}">
+      <h3>${t(`event.${event.event_type}`)}</h3>
+      <p class="muted small"><${Time}
+        value=${event.recorded_at} /> · ${t("by")} <bdi>${event.metadata.actor ?? "–"}</bdi></p>
+      <${Changes} ...${changed} />
+      <p><${Proof} result=${results.get(event)} /></p>
+      <details><summary>${t("event.more")}</summary>
+        <${Facts} of=${[
+          [t("position"), event.position],
+          [t("sequence"), event.sequence],
+          [t("request"), html`<code>${event.metadata.request_id}</code>`],
+          [t("hash"), html`<code>${event.hash}</code>`],
+        ]} />
+      </details>
+    </li>`;
+  };
   return html`
     <${Title} actions=${mayRead && html`<a class="button"
       href=${link("patients", id)}>${t("patient")}</a>`}>${t("patient.history")}<//>
     <p><${Id} value=${id} /></p>
     <${Loading} of=${loaded}>
-      ${history.length > 0 && html`<${AsOf} key=${history.length} ...${{ id, history }} />
+      <${AsOf} key=${stored.length} id=${id} events=${stored} />
       <section aria-labelledby="events">
         <h2 id="events">${t("events")}</h2>
         <p class="muted small">${t("verify.text")} <a href="#/checkpoints">${t("page.checkpoints")}</a></p>
-        <ol class="timeline" reversed>
-          ${history.toReversed().map((event) => html`<li key=${event.position} class="card ${event.event_type}">
-            <h3>${t(`event.${event.event_type}`)}</h3>
-            <p class="muted small"><${Time}
-              value=${event.recorded_at} /> · ${t("by")} <bdi>${event.metadata.actor ?? "–"}</bdi></p>
-            <${Changes} event=${event} />
-            <p><${Proof} result=${results.get(event.position)} /></p>
-            <details><summary>${t("event.more")}</summary>
-              <${Facts} of=${[
-                [t("position"), event.position],
-                [t("sequence"), event.sequence],
-                [t("request"), html`<code>${event.metadata.request_id}</code>`],
-                [t("hash"), html`<code>${event.hash}</code>`],
-              ]} />
-            </details>
-          </li>`)}
-        </ol>
-      </section>`}
+        <ol class="timeline" reversed>${entriesOf(stored).toReversed().map(entry)}</ol>
+      </section>
       <${ReadsOfPatient} id=${id} />
     <//>`;
 }

@@ -51,6 +51,10 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     tab.sees("Patients shown: 1").await;
     tab.fill("Name, email or id", "nobody").await;
     tab.sees("No patient matches").await;
+    // A search that the server rejects does not look like a search that finds nobody.
+    tab.fill("Name, email or id", "a b c d e f g h i").await;
+    tab.sees("must contain at most 8 different words").await;
+    assert!(!tab.text().await.contains("No patient matches"));
     tab.fill("Name, email or id", "ana@example.com").await;
     tab.click("Ana María López").await;
 
@@ -66,6 +70,12 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     tab.click("Save").await;
     tab.sees("The changes were saved.").await;
 
+    // The form is gone, and the focus is on the new page.
+    wait_until(SOON, "an element has the focus", async || {
+        tab.run("return document.activeElement !== document.body").await == true
+    })
+    .await;
+
     // The slider shows the earlier state.
     tab.click("Time line").await;
     tab.sees("(2/2)").await;
@@ -80,6 +90,11 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
             .is_some_and(|shown| shown.contains("Ana María López"))
     })
     .await;
+
+    tab.run("const when = document.querySelector('#when'); when.value = '2001-01-01T00:00:00'; when.dispatchEvent(new Event('input'))")
+        .await;
+    tab.sees("At that moment, the patient was not registered yet.")
+        .await;
 
     verified(&tab, &id, &verifier).await;
 

@@ -4,11 +4,11 @@
 use std::fs;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{free_port, wait_until};
 
-use super::{Service, Tab, command, log_key};
+use super::{Service, Tab, axe, command, log_key};
 use crate::client::Client;
 use crate::rig::{SOON, patients};
 
@@ -47,8 +47,18 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
     with_tokens(&mut command, &folder, &old_line);
     let service = Service::start(&mut command, port).await;
     let tab = Tab::open(port).await;
-    sign_in(&tab, "pat_wrong").await;
-    tab.sees("The service does not accept this token.").await;
+    let axe = axe::script();
+    if let Some(axe) = &axe {
+        tab.element("//label[. = 'Access token']").await;
+        tab.run(axe).await;
+        assert_eq!(tab.violations().await, [Value::Null; 0], "signing in");
+    }
+    // A header cannot contain the first of these tokens.
+    for wrong in ["t\u{f8}k\u{ea}n", "pat_wrong"] {
+        sign_in(&tab, wrong).await;
+        tab.sees("The service does not accept this token.").await;
+        tab.browser.refresh().await.unwrap();
+    }
     sign_in(&tab, &old).await;
     tab.click("Register a patient").await;
     // Only the pages of the role are offered.
@@ -75,8 +85,23 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
             .await,
         "Ana López"
     );
+    if let Some(axe) = &axe {
+        tab.run(axe).await;
+        assert_eq!(tab.violations().await, [Value::Null; 0], "signing in again");
+    }
+    // Escape does not close this dialog, because the page would lose what was typed.
+    for _ in 0..2 {
+        tab.field("Access token")
+            .await
+            .send_keys("\u{e00c}")
+            .await
+            .unwrap();
+    }
     sign_in(&tab, &new).await;
-    // The request that was rejected is sent again.
+    // Another person may have signed in, so the change is not made without them.
+    tab.sees("The change was not made: repeat it.").await;
+    assert!(Client::holding(port, &new).list().await.is_empty());
+    tab.click("Register").await;
     tab.sees("Amend").await;
     let holder = Client::holding(port, &new);
     wait_until(SOON, "the patient is listed", async || {
@@ -89,6 +114,11 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
     tab.click("Sign out").await;
     tab.sees("Access token").await;
     assert_eq!(tab.run("return sessionStorage.length").await, 0);
+    assert_eq!(
+        tab.run("return location.hash").await,
+        "",
+        "the next person does not see the id"
+    );
     assert_eq!(tab.messages().await, [""; 0]);
     tab.close().await;
     drop(service);
@@ -149,7 +179,7 @@ async fn the_console_goes_on_when_the_service_is_back_and_never_overwrites_anoth
     tab.click("Save").await;
     tab.sees("The changes were saved.").await;
     let path = format!("/patients/{id}");
-    let patient: serde_json::Value = service.client.get(&path).await.unwrap().json().await.unwrap();
+    let patient: Value = service.client.get(&path).await.unwrap().json().await.unwrap();
     assert_eq!(
         (&patient["name"], &patient["phone"]),
         (&json!("Ana María López"), &json!("600 999 999"))
@@ -164,6 +194,36 @@ async fn the_console_goes_on_when_the_service_is_back_and_never_overwrites_anoth
     wait_until(SOON, "it is ready", async || service.client.ready().await).await;
     service.client.register("eva@example.com").await.unwrap();
     tab.sees("Events shown: 4").await;
+
+    // A registration that is cancelled while the service is away is not sent later.
+    tab.click("Register a patient").await;
+    tab.fill("Name", "Luz Mora").await;
+    tab.fill("Email", "luz@example.com").await;
+    tab.fill("Phone", "600 123 456").await;
+    tab.fill("Document URL", "https://example.com/luz.jpg").await;
+    service.program.kill9().await;
+    tab.click("Register").await;
+    tab.sees("The service cannot be reached.").await;
+    tab.click("Cancel").await;
+    service.program.restart().await;
+    wait_until(SOON, "it is ready", async || service.client.ready().await).await;
+    tab.loses("The service cannot be reached.").await;
+
+    // A deletion asks again after another person's change, and a deletion that already happened ends well.
+    tab.go(&path[1..]).await;
+    tab.click("Delete").await;
+    let changed = service.client.amend(id, &json!({"phone": "600 111 111"})).await;
+    assert_eq!(changed.status(), 200);
+    tab.click("Delete").await;
+    tab.sees("Another person has changed this patient").await;
+    tab.element("//dialog//bdi[. = '600 111 111']").await;
+    assert_eq!(service.client.delete(id).await.unwrap().status(), 204);
+    tab.click("Delete").await;
+    tab.sees("Deleted patient").await;
+    wait_until(SOON, "only the other patient is listed", async || {
+        service.client.list().await.len() == 1
+    })
+    .await;
     // While the service was away, the browser itself reports the broken connections.
     let said = tab.messages().await;
     assert!(

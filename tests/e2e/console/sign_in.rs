@@ -1,8 +1,8 @@
 //! Signing in at an issuer of JWTs.
 
 use std::collections::HashMap;
-use std::fs;
 use std::sync::{Arc, Mutex};
+use std::{fs, mem};
 
 use axum::extract::{Form, Query, State};
 use axum::http::{StatusCode, header};
@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 
 use super::{Service, Tab, command, log_key};
 
-/// An issuer that authenticates everybody.
+/// An issuer that rejects the first request, and then authenticates everybody. Like many issuers, it
+/// separates its window from the window that has opened it.
 #[derive(Clone)]
 struct Issuer {
     url: String,
@@ -40,21 +41,26 @@ async fn metadata(State(issuer): State<Issuer>) -> Response {
     }))
 }
 
-async fn authorize(State(issuer): State<Issuer>, Query(asked): Query<HashMap<String, String>>) -> Redirect {
+async fn authorize(State(issuer): State<Issuer>, Query(asked): Query<HashMap<String, String>>) -> Response {
     assert_eq!(asked["code_challenge_method"], "S256");
     assert_eq!(
         (asked["client_id"].as_str(), asked["audience"].as_str()),
         ("console", "patients")
     );
-    issuer
-        .challenge
-        .lock()
-        .unwrap()
-        .clone_from(&asked["code_challenge"]);
-    Redirect::to(&format!(
-        "{}?code=the-code&state={}&iss={}",
+    let before = mem::replace(
+        &mut *issuer.challenge.lock().unwrap(),
+        asked["code_challenge"].clone(),
+    );
+    let answer = if before.is_empty() {
+        "error=access_denied&error_description=Not%20today"
+    } else {
+        "code=the-code"
+    };
+    let redirect = Redirect::to(&format!(
+        "{}?{answer}&state={}&iss={}",
         asked["redirect_uri"], asked["state"], issuer.url
-    ))
+    ));
+    ([("cross-origin-opener-policy", "same-origin")], redirect).into_response()
 }
 
 /// Returns a token if the verifier fits the challenge.
@@ -96,8 +102,10 @@ async fn people_sign_in_at_the_issuer_with_a_code_and_pkce() {
         .env("CONSOLE_CLIENT_ID", "console");
     let _service = Service::start(&mut command, port).await;
     let tab = Tab::open(port).await;
-    tab.click(&format!("Sign in with {}", &issuer.url["http://".len()..]))
-        .await;
+    let button = format!("Sign in with {}", &issuer.url["http://".len()..]);
+    tab.click(&button).await;
+    tab.sees("Not today").await;
+    tab.click(&button).await;
     tab.sees("Projections").await;
     assert!(!tab.text().await.contains("Register a patient"));
     assert_eq!(tab.messages().await, [""; 0]);
