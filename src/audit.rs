@@ -24,7 +24,7 @@ use api::read_log::ReadsWanted;
 use api::read_log::heads::TrustedRead;
 use clap::{Subcommand, ValueEnum};
 use domain::Until;
-use eventstore::{EventLog, Timestamp, Trusted};
+use eventstore::{Database, EventLog, Timestamp, Trusted};
 use uuid::Uuid;
 
 use crate::database;
@@ -194,44 +194,53 @@ pub(crate) enum ProofFormat {
 
 /// Runs a command.
 pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
-    if let AuditCommand::Check {
-        file,
-        trusted,
-        trust,
-        json,
-    } = command
-    {
-        return prove::check(&file, &trusted, &trust, json);
-    }
-    if let AuditCommand::Key { command } = command {
-        return match key::run(settings, command)? {
+    match command {
+        AuditCommand::Check {
+            file,
+            trusted,
+            trust,
+            json,
+        } => prove::check(&file, &trusted, &trust, json),
+        AuditCommand::Key { command } => match key::run(settings, command)? {
             Some(adoption) => adopt(settings, &adoption).await,
             None => Ok(()),
-        };
+        },
+        AuditCommand::Watch(arguments) => arguments.run().await,
+        AuditCommand::Mirror(arguments) => arguments.run(settings).await,
+        command => run_on_log(settings, command).await,
     }
-    let command = match command {
-        AuditCommand::Watch(arguments) => return arguments.run().await,
-        AuditCommand::Mirror(arguments) => return arguments.run(settings).await,
-        command => command,
+}
+
+/// Opens the keyring as far as a command needs it.
+async fn open_keyring(
+    settings: &Settings,
+    database: &Database,
+    command: &AuditCommand,
+) -> anyhow::Result<()> {
+    let is_needed = match command {
+        AuditCommand::History { .. }
+        | AuditCommand::State { .. }
+        | AuditCommand::Export { open: true, .. } => true,
+        // Verification must not omit the claims because of a keyring that is set but unusable.
+        AuditCommand::Verify { .. } => sealing::keyring_exists(settings),
+        _ => false,
     };
+    if is_needed {
+        let opened = sealing::open(settings, database, Opener::Command).await;
+        opened.map_err(|error| error.context(NoAnswer))?;
+    } else {
+        // Without the keyring, the claims of patients whose events are sealed cannot be compared.
+        sealing::open_if_possible(settings, database).await;
+    }
+    Ok(())
+}
+
+/// Runs a command that reads the log.
+async fn run_on_log(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
     let database = database::open_existing(settings, CONNECTIONS)
         .await
         .map_err(|error| error.context(NoAnswer))?;
-    match command {
-        AuditCommand::History { .. }
-        | AuditCommand::State { .. }
-        | AuditCommand::Export { open: true, .. } => {
-            let opened = sealing::open(settings, &database, Opener::Command).await;
-            opened.map_err(|error| error.context(NoAnswer))?;
-        }
-        // Verification must not omit the claims because of a keyring that is set but unusable.
-        AuditCommand::Verify { .. } if sealing::keyring_exists(settings) => {
-            let opened = sealing::open(settings, &database, Opener::Command).await;
-            opened.map_err(|error| error.context(NoAnswer))?;
-        }
-        // Without the keyring, the claims of patients whose events are sealed cannot be compared.
-        _ => sealing::open_if_possible(settings, &database).await,
-    }
+    open_keyring(settings, &database, &command).await?;
     let log = EventLog::new(database.clone());
     let recorder = Recorder::start(&database);
     let outcome = match command {
