@@ -197,26 +197,25 @@ pub(crate) enum ProofFormat {
 
 /// Runs a command.
 pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
-    if let AuditCommand::Check {
-        file,
-        trusted,
-        trust,
-        json,
-    } = command
-    {
-        return prove::check(&file, &trusted, &trust, json);
-    }
-    if let AuditCommand::Key { command } = command {
-        return match key::run(settings, command)? {
+    match command {
+        AuditCommand::Check {
+            file,
+            trusted,
+            trust,
+            json,
+        } => prove::check(&file, &trusted, &trust, json),
+        AuditCommand::Key { command } => match key::run(settings, command)? {
             Some(adoption) => adopt(settings, &adoption).await,
             None => Ok(()),
-        };
+        },
+        AuditCommand::Watch(arguments) => arguments.run().await,
+        AuditCommand::Mirror(arguments) => arguments.run(settings).await,
+        command => run_on_log(settings, command).await,
     }
-    let command = match command {
-        AuditCommand::Watch(arguments) => return arguments.run().await,
-        AuditCommand::Mirror(arguments) => return arguments.run(settings).await,
-        command => command,
-    };
+}
+
+/// Runs a command that reads the log.
+async fn run_on_log(settings: &Settings, command: AuditCommand) -> anyhow::Result<()> {
     let database = database::open_existing(settings, CONNECTIONS)
         .await
         .map_err(|error| error.context(NoAnswer))?;

@@ -105,11 +105,11 @@ async fn serve(settings: &Settings, folder: &Path, log_keys: Vec<VerifierKey>) -
         bail!("another process has locked the folder {}", folder.display());
     };
     let clock = SystemClock::shared();
-    let served = tls::open(settings, Arc::clone(&clock)).await?;
+    let secured = tls::open(settings, Arc::clone(&clock)).await?;
     let listener = TcpListener::bind(settings.http_addr)
         .await
         .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
-    let scheme = if served.is_some() { "https" } else { "http" };
+    let scheme = if secured.is_some() { "https" } else { "http" };
     let mut lines = vec![
         format!("patients {}", env!("CARGO_PKG_VERSION")),
         format!("  witness    {}", key.verifier()),
@@ -119,7 +119,7 @@ async fn serve(settings: &Settings, folder: &Path, log_keys: Vec<VerifierKey>) -
     let listening = Listening {
         connections: settings.http_connections as usize,
         head_timeout: settings.head_timeout,
-        tls: served.as_ref().map(|served| served.tls.clone()),
+        tls: secured.as_ref().map(|secured| secured.tls.clone()),
     };
     let origins: Vec<_> = logs.keys().cloned().collect();
     let server = Server::new(
@@ -131,8 +131,8 @@ async fn serve(settings: &Settings, folder: &Path, log_keys: Vec<VerifierKey>) -
     );
     let stop = CancellationToken::new();
     let reloading = async {
-        match served {
-            Some(served) => served.reload_on_change(stop.clone()).await,
+        match secured {
+            Some(secured) => secured.reload_on_change(stop.clone()).await,
             None => stop.cancelled().await,
         }
     };
