@@ -122,13 +122,8 @@ async fn serve(settings: &Settings, folder: &Path, log_keys: Vec<VerifierKey>) -
         tls: secured.as_ref().map(|secured| secured.tls.clone()),
     };
     let origins: Vec<_> = logs.keys().cloned().collect();
-    let server = Server::new(
-        Witness::new(key, logs),
-        &origins,
-        store,
-        clock,
-        settings.request_timeout,
-    );
+    let witness = Witness::new(key, logs);
+    let router = Server::new(witness, &origins, store, clock, settings.request_timeout).router();
     let stop = CancellationToken::new();
     let reloading = async {
         match secured {
@@ -136,7 +131,7 @@ async fn serve(settings: &Settings, folder: &Path, log_keys: Vec<VerifierKey>) -
             None => stop.cancelled().await,
         }
     };
-    let serving = web::listen_plainly(listener, server.router(), listening, stop.clone());
+    let serving = web::listen_plainly(listener, router, listening, stop.clone());
     let working = async {
         tokio::pin!(serving);
         tokio::select! {
