@@ -88,11 +88,11 @@ impl PatientChange {
     /// Returns the change that an event records, or `None` if the event belongs to another aggregate or has
     /// an unknown type.
     ///
-    /// The type of an event determines the change, except for amendments, and for imports without an email. An
-    /// event whose payload cannot be read therefore still causes its deliveries. Sending them fails visibly,
-    /// and they can be retried with a newer version of the program. An amendment that cannot be read may have
-    /// changed the email address. The amendments of an erased patient cause no deliveries, because there is no
-    /// recipient.
+    /// The type of an event determines the change, except for amendments, and for imports without an email.
+    /// An event whose payload cannot be read therefore still causes its deliveries. Sending them fails
+    /// visibly, and they can be retried with a newer version of the program. An amendment that cannot be read
+    /// may have changed the email address. The amendments of an erased patient cause no deliveries, because
+    /// there is no recipient.
     fn of(event: &RecordedEvent) -> Option<Self> {
         if event.aggregate_type != Patient::TYPE {
             return None;
