@@ -292,8 +292,8 @@ impl EventLog {
         opened(session, rows.iter().map(recorded).collect::<Result<_>>()?).await
     }
 
-    /// Reads the first events of the given aggregates, all of one type, on `session`, with their personal data
-    /// opened. Aggregates without events have none.
+    /// Reads the first events of the given aggregates, all of one type, on `session`, with their personal
+    /// data opened. Aggregates without events have none.
     ///
     /// # Errors
     ///

@@ -155,8 +155,8 @@ impl Table {
     }
 }
 
-/// Checks that the ids of a table are unique and not NULL. Rows with NULL, and some rows with equal ids, would
-/// otherwise be lost between two pages.
+/// Checks that the ids of a table are unique and not NULL. Rows with NULL, and some rows with equal ids,
+/// would otherwise be lost between two pages.
 async fn check_unique(connection: &mut MySqlConnection, table: &str, id: &str) -> anyhow::Result<()> {
     let indexes: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM (SELECT index_name FROM information_schema.statistics \

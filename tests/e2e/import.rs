@@ -3,6 +3,8 @@
 mod files;
 mod killed;
 mod round_trip;
+mod sources;
+mod upgraded;
 mod walkthrough;
 
 use std::path::{Path, PathBuf};

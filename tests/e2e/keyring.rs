@@ -151,7 +151,7 @@ async fn keys_are_rotated_while_the_service_runs() {
 }
 
 /// A log in clear, as earlier versions wrote it.
-async fn log_in_clear(server: &MysqlServer) -> Production {
+pub(crate) async fn log_in_clear(server: &MysqlServer) -> Production {
     let production = Production::without_schema_on(server).await;
     let database = Database::connect(&production.database.url, DatabaseOptions::default())
         .await
