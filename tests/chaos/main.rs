@@ -13,6 +13,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "for tests only: a failure must stop the test"
 )]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{free_port, wait_until};
 
-use crate::client::id_of;
+use crate::client::{Client, id_of};
 use crate::embedded::mails;
 use crate::published::{checkpoint, new_key, publishing, serve_with, text};
 use crate::rig::{SOON, patients};
@@ -153,10 +153,16 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
         .unwrap();
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 
-    // Two mirrors have the same files, whether they read the database or the server.
-    let [local, remote] = ["local", "remote"].map(|name| folder.path().join(name));
+    mirrors_have_the_same_files(folder.path(), &client, &trusted);
+
+    each_changed_bit_is_noticed(&file, &changed, &trusted);
+}
+
+/// Makes a mirror from the database and a mirror from the server, and compares them.
+fn mirrors_have_the_same_files(folder: &Path, client: &Client, trusted: &[&str]) {
+    let [local, remote] = ["local", "remote"].map(|name| folder.join(name));
     let mirror = |target: &Path, words: &[&str]| {
-        let mut command = publishing(folder.path(), "audit mirror");
+        let mut command = publishing(folder, "audit mirror");
         let (code, stdout, stderr) = ended(command.arg(target).args(words).args(trusted));
         (code, stdout + &stderr)
     };
@@ -178,13 +184,16 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
             assert_eq!(files(&remote)[&name], content, "{name:?}");
         }
     }
+}
 
-    let proof = std::fs::read(&file).unwrap();
+/// Checks the proof with one bit changed in bytes from its beginning to its end.
+fn each_changed_bit_is_noticed(file: &Path, changed: &Path, trusted: &[&str]) {
+    let proof = std::fs::read(file).unwrap();
     for at in (0..proof.len()).step_by(101) {
         let mut proof = proof.clone();
         proof[at] ^= 1;
-        std::fs::write(&changed, proof).unwrap();
-        let (code, output) = checked(&changed, &trusted);
+        std::fs::write(changed, proof).unwrap();
+        let (code, output) = checked(changed, trusted);
         assert!(code == 1 || code == 2, "byte {at}: {code} {output}");
     }
 }
