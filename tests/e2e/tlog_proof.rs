@@ -181,7 +181,7 @@ fn mirrors_have_the_same_files(folder: &Path, client: &Client, trusted: &[&str])
     );
     for (name, content) in files(&local) {
         if name != Path::new("checkpoint") {
-            assert_eq!(files(&remote)[&name], content, "{name:?}");
+            assert_eq!(files(&remote)[&name], content, "{}", name.display());
         }
     }
 }
