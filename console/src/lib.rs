@@ -16,7 +16,7 @@
 //! 1. Add a module in `assets/pages`, and add the page to the table `PAGES` in `assets/app.js`. The table
 //!    determines the roles that see the page.
 //! 2. Add the texts to `assets/en.js` and `assets/es.js`.
-//! 3. Add new files to [`files`], and to the list of preloaded modules in `assets/index.html`.
+//! 3. Add new files to `src/files.rs`, and to the list of preloaded modules in `assets/index.html`.
 //! 4. Add the page to the tests in `tests/e2e/console/pages.rs`.
 
 mod files;
