@@ -130,7 +130,7 @@ pub(crate) enum Command {
     },
     /// Register the patients of another service
     Import(Box<ImportArguments>),
-    /// Write the active patients in a format of other systems
+    /// Write the active patients in a format that other systems can read
     Export(ExportArguments),
     /// Print the OpenAPI 3.1 description of the API
     Openapi,

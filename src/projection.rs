@@ -57,7 +57,7 @@ pub(crate) enum ProjectionCommand {
     Skip {
         /// Position of the event
         position: u64,
-        /// Projection; every projection that has stopped at this event if absent
+        /// Projection; if omitted, every projection that has stopped at this event
         #[arg(value_parser = names())]
         name: Option<String>,
         /// Reason for the record, without personal data

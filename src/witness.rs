@@ -30,7 +30,7 @@ pub(crate) enum WitnessCommand {
         #[command(flatten)]
         place: WitnessPlace,
         /// Verifier key of a log whose checkpoints are cosigned; the name of the key is the origin of the
-        /// log. Can be repeated, also with several keys of a log
+        /// log. Can be repeated for several logs, and for several keys of a log
         #[arg(long = "log-key", value_name = "VKEY", required = true)]
         log_keys: Vec<VerifierKey>,
     },

@@ -8,7 +8,8 @@ trap 'rm -f "$headers"' EXIT
 
 # Prints the configuration of curl for a role. On the command line, any local user could read the token.
 token() { local name=$1_TOKEN && [[ -z ${!name-} ]] || printf 'header = "Authorization: Bearer %s"\n' "${!name}"; }
-# Sends a request as a role. Repeats it if the service cannot be reached, and after 408, 429 and 5xx, as Retry-After says.
+# Sends a request as a role. curl retries if the connection is refused, and after timeouts and the statuses 408, 429, 500, 502, 503 and
+# 504. It waits as long as Retry-After says. It does not retry 409 (a request that is still in progress).
 request() {
   curl --silent --show-error --fail-with-body --max-time 30 --retry 5 --retry-connrefused \
     --config <(token "$1") --dump-header "$headers" "${@:2}"
@@ -16,7 +17,7 @@ request() {
 # Prints a header of the last response.
 header() { tr -d '\r' <"$headers" | sed -n "s/^$1: //Ip"; }
 
-# A new key for each registration. With the same key, a repetition registers nobody else.
+# A new key for each registration. With the same key, a repeated request does not register a second patient.
 request CLERK "$url/patients" --header "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)" \
   --header 'Content-Type: application/json' --data '{
     "name": "Ana García", "email": "ana.'$RANDOM$RANDOM'@example.com", "phone": "+1234567890",

@@ -66,7 +66,7 @@ def connect(url: str, token: str = "", transport: httpx.BaseTransport | None = N
 
 
 def register(client: Client, patient: NewPatient, key: str | None = None) -> tuple[Patient, int]:
-    """Returns the patient and the position of the registration. With the key, a repetition registers nobody else."""
+    """Returns the patient and the position of the registration. With the same key, a repeated request registers no second patient."""
     response = post_patients.sync_detailed(client=client, body=patient, idempotency_key=key or str(uuid.uuid4()))
     if not isinstance(response.parsed, Patient):
         raise Failed(response)

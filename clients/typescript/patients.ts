@@ -40,7 +40,7 @@ export function connect(url: string, token?: string, fetch = retrying()): Patien
   return createClient<paths>({ baseUrl: url, fetch, headers: token ? { Authorization: `Bearer ${token}` } : {} });
 }
 
-/** Returns the patient and the position of the registration. With the key, a repetition registers nobody else. */
+/** Returns the patient and the position of the registration. With the same key, a repeated request registers no second patient. */
 export async function register(client: Patients, body: Schemas["NewPatient"], key: string = crypto.randomUUID()) {
   const { data, error, response } = await client.POST("/patients", {
     body,

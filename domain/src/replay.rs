@@ -19,7 +19,7 @@ pub enum Until<T> {
 /// The parts of a recorded event that a replay needs. `T` is the time type of the recording clock.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReplayEvent<T> {
-    /// Number of the event within its patient, starting at 1.
+    /// Number of the event among the patient's events, starting at 1.
     pub sequence: u64,
     /// When the event was recorded.
     pub recorded_at: T,

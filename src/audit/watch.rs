@@ -27,7 +27,7 @@ pub(super) const WAITS: usize = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct WatchArguments {
-    /// URL below which the log is published, such as `https://api.example.com/log`
+    /// URL of the published log, such as `https://api.example.com/log`
     #[arg(long, value_name = "URL")]
     origin: String,
     #[command(flatten)]
@@ -41,8 +41,8 @@ pub(crate) struct WatchArguments {
     /// Interval between two checks
     #[arg(long, value_name = "DURATION", default_value = "1min", value_parser = settings::duration)]
     every: Duration,
-    /// Maximum time without a newer checkpoint or newer cosignatures; default: 10min, and without witnesses
-    /// only for logs that cannot be read
+    /// Time after which the log counts as silent: with witnesses, without recent cosignatures; otherwise,
+    /// without a newer checkpoint. Default: 10min; without witnesses, only while the log cannot be read
     #[arg(long, value_name = "DURATION", value_parser = settings::duration)]
     silence: Option<Duration>,
 }

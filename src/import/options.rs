@@ -14,8 +14,8 @@ const FROM: &str = "IMPORT_FROM";
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct ImportArguments {
-    /// The patients: a table in MySQL (`mysql://user:password@host/database`), a CSV file (.csv), or a file
-    /// with a FHIR R4 Patient resource on each line (.ndjson)
+    /// Source of the patients: a table in MySQL or MariaDB (`mysql://user:password@host/database`), a CSV file
+    /// (.csv), or a file with a FHIR R4 Patient resource on each line (.ndjson)
     #[arg(long, env = FROM, hide_env = true, hide_env_values = true, value_name = "URL|FILE")]
     from: Option<String>,
     /// The same as --from FILE. It takes precedence over the variable `IMPORT_FROM`
@@ -28,20 +28,20 @@ pub(crate) struct ImportArguments {
     /// not the field's; can be repeated
     #[arg(long, visible_alias = "header", value_name = "FIELD=COLUMN", value_parser = column)]
     pub(super) column: Vec<(Field, String)>,
-    /// Character between the values of a CSV file
+    /// Delimiter of a CSV file: one ASCII character, or `tab`
     #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
     pub(super) delimiter: u8,
     /// Name of the service that the patients come from. Together with the old id, it determines the id of a
     /// patient. Default: `LEGACY_SOURCE`
     #[arg(long, value_name = "NAME")]
     pub(super) source: Option<ImportSource>,
-    /// Document URL of the patients who have none; {id} stands for the old id
+    /// Document URL for patients without a document URL; {id} stands for the old id
     #[arg(long, value_name = "URL")]
     pub(super) document_url: Option<String>,
     /// Check the rows, and import nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// File for the rows that are not imported, with the reasons, one JSON object per line
+    /// File for the report: the reasons for each row that is not imported, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
     /// Send the confirmation emails. By default, an import sends no email

@@ -20,7 +20,7 @@ use crate::record::{Answer, Details, Observation, Request};
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause between two requests of a client, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 10..70;
-/// Maximum number of tries of a write with a key.
+/// Maximum number of attempts at a write with an `Idempotency-Key`.
 const TRIES: usize = 60;
 /// State that the clients share.
 #[derive(Clone)]

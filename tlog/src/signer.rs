@@ -313,8 +313,8 @@ impl Signer {
     }
 }
 
-/// Writes the state in a thread of its own, because the flush may take long. The lock stays until the end of
-/// the write, even if the caller is dropped.
+/// Writes the state in a separate thread, because the flush may take a long time. The lock is held until the
+/// write ends, even if the caller's future is dropped.
 async fn write(locked: LockedState, state: Checkpoint) -> Result<LockedState, StateError> {
     let path = locked.path().to_owned();
     let writing = tokio::task::spawn_blocking(move || locked.write(&state).map(|()| locked));

@@ -126,7 +126,7 @@ pub trait Store {
     ///
     /// # Errors
     ///
-    /// Returns an error if the record was perhaps not written. The witness then returns no cosignature.
+    /// Returns an error if the record may not have been written. The witness then returns no cosignature.
     fn replace(&mut self, origin: &str, old: Option<Latest>, new: Latest) -> Result<bool, Self::Error>;
 }
 

@@ -93,6 +93,9 @@ async fn a_parameter_that_a_route_does_not_have_is_refused_by_its_name_and_no_ot
     }
     let expected = [
         "/",
+        "/console",
+        "/console/config.json",
+        "/console/{file}",
         "/docs",
         "/docs/assets/{file}",
         "/health/live",

@@ -33,7 +33,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_ONLY_FOR: Duration = Duration::from_millis(250);
 /// Timeout for closing the connections of an older generation.
 const CLOSING: Duration = Duration::from_secs(10);
-/// How long to wait for one of several servers before it is asked whether it still answers.
+/// How long to wait for one of several servers before checking over a new connection whether it answers.
 const LONG: Duration = Duration::from_millis(500);
 
 /// The generation of the connections of a database, shared by all its pools. Cheap to clone.

@@ -69,7 +69,7 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
         (format!("patients/{}", ids[2]), ["WWWW"; 2]),
         (
             format!("patients/{}", ids[3]),
-            ["Erased patient", "Paciente borrado"],
+            ["Erased patient", "Paciente con datos borrados"],
         ),
         (
             format!("patients/{}/history", ids[0]),

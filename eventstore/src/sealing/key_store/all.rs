@@ -120,14 +120,14 @@ impl KeyStore {
     }
 
     /// Checks that the keyring is the keyring of this log, that it has every wrapping key in use, and that a
-    /// separate database has the keys of this log. A missing or another keyring, or another database,
-    /// is therefore found before an event is read or appended.
+    /// separate database has the keys of this log. A missing or wrong keyring, or a wrong database, is
+    /// therefore detected before an event is read or appended.
     ///
     /// # Errors
     ///
     /// [`SealingError::OtherKeyring`]; [`SealingError::NoKeys`]; [`SealingError::OtherKeys`];
-    /// [`SealingError::Seal`] if the keyring lacks a wrapping key, or opens
-    /// none of the first keys that are wrapped with it; the errors of [`KeyStore::find`].
+    /// [`SealingError::Seal`] if the keyring lacks a wrapping key, or if a wrapping key opens none of the data
+    /// keys that are sampled for it; the errors of [`KeyStore::find`].
     pub async fn check(&self, database: &Database, keyring: &Keyring) -> Result<(), SealingError> {
         if !LogFormat::belongs_to(database, keyring).await? {
             return Err(SealingError::OtherKeyring);

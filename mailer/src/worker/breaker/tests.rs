@@ -4,7 +4,7 @@ use super::*;
 use crate::error::EnhancedCode;
 use crate::template::Template;
 
-/// A breaker with a clock.
+/// A breaker with a simulated clock.
 struct Scenario {
     breaker: Breaker,
     elapsed: Duration,
