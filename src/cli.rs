@@ -31,9 +31,8 @@ use crate::witness::WitnessCommand;
 #[derive(Debug, Parser)]
 #[command(
     name = "patients",
-    about = "Event-sourced patient registration.\n\n\
-             Without a command, patients runs all roles in one process: API, projector and\n\
-             mailer, with an SQLite database, and writes mail to files.",
+    about = "Event-sourced patient registration. Without a command, patients runs all roles\n\
+             in one process, with an SQLite database, and writes mail to files.",
     version,
     term_width = 80,
     after_help = "Settings are flags, environment variables, or lines of .env in the working\n\
@@ -130,7 +129,7 @@ pub(crate) enum Command {
     },
     /// Register the patients of another service
     Import(Box<ImportArguments>),
-    /// Write the active patients in a format that other systems can read
+    /// Write the active patients in a format for other systems
     Export(ExportArguments),
     /// Print the OpenAPI 3.1 description of the API
     Openapi,

@@ -45,7 +45,10 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(folder).unwrap().to_owned();
-                all.insert(name, std::fs::read(&path).unwrap());
+                // The lock of a mirror is not part of the log.
+                if name != Path::new(".lock") {
+                    all.insert(name, std::fs::read(&path).unwrap());
+                }
             }
         }
     }
