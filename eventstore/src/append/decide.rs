@@ -16,8 +16,8 @@ pub(super) type Aggregate<'a> = (&'a str, &'a str);
 /// State of the aggregates and claims of a batch, as read from the database.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// For each aggregate, the number of its events and the position of its first event. Aggregates without events are
-    /// absent.
+    /// For each aggregate, the number of its events and the position of its first event. Aggregates without
+    /// events are absent.
     pub(super) sequences: HashMap<(String, String), (u64, Position)>,
     /// Holder of each claim. Claims without a holder are absent.
     pub(super) holders: HashMap<Claim, (String, String)>,

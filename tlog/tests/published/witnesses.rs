@@ -1,5 +1,6 @@
 //! Cosignatures of stored checkpoints, and the folder of a witness.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use eventstore::Timestamp;
@@ -131,7 +132,7 @@ fn the_folder_of_a_witness_remembers_each_log_and_belongs_to_one_process() {
     };
     // The state is written once for each checkpoint, and once more by a process that does not know whether it
     // was flushed.
-    let file = || std::fs::metadata(state(ORIGIN)).unwrap().modified().unwrap();
+    let file = || std::fs::metadata(state(ORIGIN)).unwrap().ino();
     let written = file();
     assert!((&witness).replace(ORIGIN, latest(5), latest(5).unwrap()).unwrap());
     assert_eq!(file(), written);

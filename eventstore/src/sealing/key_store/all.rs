@@ -126,8 +126,8 @@ impl KeyStore {
     /// # Errors
     ///
     /// [`SealingError::OtherKeyring`]; [`SealingError::NoKeys`]; [`SealingError::OtherKeys`];
-    /// [`SealingError::Seal`] if the keyring lacks a wrapping key, or if a wrapping key opens none of the data
-    /// keys that are sampled for it; the errors of [`KeyStore::find`].
+    /// [`SealingError::Seal`] if the keyring lacks a wrapping key, or if a wrapping key opens none of the
+    /// data keys that are sampled for it; the errors of [`KeyStore::find`].
     pub async fn check(&self, database: &Database, keyring: &Keyring) -> Result<(), SealingError> {
         if !LogFormat::belongs_to(database, keyring).await? {
             return Err(SealingError::OtherKeyring);
