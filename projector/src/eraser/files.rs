@@ -25,8 +25,8 @@ pub const REWRITTEN: &str = "eraser@files";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Minimum pause between two attempts to rewrite the files.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// Maximum pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Maximum pause between two attempts, and therefore about the longest delay after the rows were deleted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Number of erasures read at a time.
 const PAGE: u32 = 500;
 
