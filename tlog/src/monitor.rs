@@ -9,8 +9,8 @@ use transparency::policy::{Policy, Untrusted};
 
 use crate::source::{LogSource, SourceError, extends};
 
-/// Time in seconds by which the clock of a witness can be ahead. Later cosignatures would hide the silence of
-/// a log until their time has come.
+/// Maximum time in seconds by which the time of a cosignature can be in the future. Without this limit, a
+/// witness with a wrong clock could hide that a log is silent.
 pub(crate) const AHEAD: u64 = 5 * 60;
 
 /// What a monitor has detected. Only people can decide what to do about it.

@@ -51,7 +51,7 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     tab.sees("Patients shown: 1").await;
     tab.fill("Name, email or id", "nobody").await;
     tab.sees("No patient matches").await;
-    // A search that the server rejects does not look like a search that finds nobody.
+    // A rejected search shows the message of the server instead of an empty result.
     tab.fill("Name, email or id", "a b c d e f g h i").await;
     tab.sees("must contain at most 8 different words").await;
     assert!(!tab.text().await.contains("No patient matches"));
