@@ -12,6 +12,8 @@
 //! -> insert events and claims, move log_head, commit (one round trip) -> publish the signal -> answer each caller
 //! ```
 //!
+//! On MySQL and MariaDB, a batch of new aggregates is first tried in a single round trip, without reading (`one_trip`).
+//!
 //! Conflicts and taken claims are detected in memory (`decide`) before anything is written, and only the
 //! affected append fails. If a statement fails for a reason that may apply to a single append, such as a
 //! value that the database rejects, each append is retried in its own transaction.
@@ -22,11 +24,13 @@ mod decide;
 mod doubt;
 mod error;
 mod head;
+mod one_trip;
 mod options;
 mod prepared;
 mod thread;
 mod traced;
 mod transaction;
+mod writes;
 
 use std::sync::Arc;
 

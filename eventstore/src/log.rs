@@ -15,8 +15,7 @@ use crate::sealing::{SealedPayload, SealingError};
 use recent::{LONGEST_WAIT, SharedReads};
 
 pub use head::Head;
-use head::clock_of;
-pub(crate) use head::hash;
+pub(crate) use head::{clock_of, hash};
 pub use pages::{EventFilter, EventPage, WINDOW};
 
 /// Read access to the log. Cheap to clone.

@@ -13,6 +13,7 @@ use super::clock::CheckedClock;
 use super::doubt::Doubts;
 use super::error::AppendError;
 use super::head::HeadCheck;
+use super::one_trip::{self, Attempt, Pace};
 use super::prepared::{Append, Outcome};
 use super::transaction::Open;
 use super::{AppendOptions, traced, transaction};
@@ -55,12 +56,27 @@ struct Batch<'b> {
     refusal: Option<Arc<Error>>,
 }
 
+impl Batch<'_> {
+    /// Notes that the commit of the last attempt failed.
+    fn not_committed(&mut self, error: Error) -> Arc<Error> {
+        let error = Arc::new(error);
+        if error.is_contention() || is_read_only(&error) {
+            // The database answered that it rolled back.
+            self.doubts.remove_last();
+        } else if refused(&error) {
+            self.refusal = Some(Arc::clone(&error));
+        }
+        error
+    }
+}
+
 /// Commits and answers the batches of a queue.
 pub(super) struct Appender {
     database: Database,
     signal: Signal,
     clock: CheckedClock,
     check: HeadCheck,
+    pace: Pace,
     /// Whether appends are rejected because of the log or the clock. The rejection is logged only once.
     alarmed: bool,
     /// The last warning about a failed attempt since the last commit: the kind of error, and when.
@@ -104,6 +120,7 @@ impl Appender {
             database,
             signal,
             check: HeadCheck::default(),
+            pace: Pace::default(),
             alarmed: false,
             warned: None,
             connection: None,
@@ -282,6 +299,32 @@ impl Appender {
                 return Ok(Tried::Refused(refusal));
             }
         }
+        if batch.doubts.is_empty()
+            && let Some(seen) = self.check.last_seen()
+            && self.pace.allows()
+            && let Some(attempt) = one_trip::prepare(connection, batch.items, &seen, &self.clock)?
+        {
+            let Attempt {
+                script,
+                head,
+                outcomes,
+                notices,
+            } = attempt;
+            batch.doubts.add(&head, outcomes, notices);
+            match connection.transact(script).await {
+                Ok(()) => {
+                    self.pace.succeeded();
+                    self.check.compared_and_moved(head);
+                    let (outcomes, notices) = batch.doubts.take_last();
+                    return Ok(Tried::Done(outcomes, notices));
+                }
+                Err(error) if error.is_of_data() => {
+                    self.pace.failed();
+                    batch.doubts.remove_last();
+                }
+                Err(error) => return Err(batch.not_committed(error)),
+            }
+        }
         let Open {
             transaction,
             rest,
@@ -307,14 +350,7 @@ impl Appender {
         };
         batch.doubts.add(&head, outcomes, notices);
         if let Err(error) = transaction.commit_with(rest).await {
-            let error = Arc::new(error);
-            if error.is_contention() || is_read_only(&error) {
-                // The database answered that it rolled back.
-                batch.doubts.remove_last();
-            } else if refused(&error) {
-                batch.refusal = Some(Arc::clone(&error));
-            }
-            return Err(error);
+            return Err(batch.not_committed(error));
         }
         self.check.moved(head);
         if batch.doubts.is_decided_by_last() {

@@ -52,6 +52,14 @@ pub(super) struct Decision<'a> {
     pub(super) taken: HashMap<Claim, Aggregate<'a>>,
 }
 
+impl Decision<'_> {
+    /// Returns the appends that can be written.
+    pub(super) fn accepted<'i>(&self, items: &'i [Append]) -> impl Iterator<Item = &'i Append> {
+        let decided = items.iter().zip(&self.refusals);
+        decided.filter_map(|(item, refusal)| refusal.is_none().then_some(item))
+    }
+}
+
 /// Decides each append as if the appends before it had already been written.
 pub(super) fn decide<'a>(items: &'a [Append], known: &'a Known, rules: &LogRules) -> Decision<'a> {
     let mut sequences: HashMap<Aggregate<'a>, u64> = known

@@ -18,6 +18,10 @@ use crate::log::{self, EventLog, Head};
 /// the duration of an append with one client.
 const KNOWN_FOR: Duration = Duration::from_millis(20);
 
+/// Time after which this process reads the rules and the clock of the database again, although the head has
+/// not changed.
+const SEEN_FOR: Duration = Duration::from_secs(1);
+
 /// Locks the head of the log and compares it with the last event.
 ///
 /// The comparison is skipped only while the head is exactly the head that this process last compared or
@@ -34,6 +38,14 @@ pub(super) struct HeadCheck {
     acknowledged: Option<(Position, Hash)>,
     /// Whether the connection is new, and may therefore lead to a server that lacks acknowledged events.
     is_new_connection: bool,
+    /// The rules that were last read under the lock, and when.
+    rules: Option<(LogRules, Instant)>,
+}
+
+/// The state in which this process last saw the log.
+pub(super) struct LastSeen<'c> {
+    pub(super) head: Head,
+    pub(super) rules: &'c LogRules,
 }
 
 /// A head that was the end of the log.
@@ -45,7 +57,7 @@ struct Known {
 }
 
 /// Rules of the log that every append must follow.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct LogRules {
     pub(super) format: LogFormat,
     /// Ids of the retired wrapping keys.
@@ -62,6 +74,21 @@ impl LogRules {
             retired: LogFormat::retired(row)?,
             claims: LogFormat::locked_claims(row)?,
         })
+    }
+
+    /// Adds the condition that the row `f` of `log_format` has these rules.
+    pub(super) fn require(&self, script: &mut Script) {
+        let log_id = self.format.log_id();
+        script
+            .sql("f.format = ")
+            .value(self.format.number())
+            .sql(" AND f.log_id <=> ")
+            .value(log_id.as_ref().map(|id| &id.0[..]))
+            // The column ignores case.
+            .sql(" AND CAST(f.retired AS BINARY) = ")
+            .value(self.retired.as_bytes())
+            .sql(" AND f.claims = ")
+            .value(self.claims);
     }
 }
 
@@ -134,12 +161,22 @@ impl HeadCheck {
         };
         self.check_acknowledged(&head, transaction).await?;
         self.known = Some(Known { head, compared });
+        let rules = LogRules::of(row)?;
+        self.rules = Some((rules.clone(), Instant::now()));
         Ok(Locked {
             head,
             database_clock: row.get(3)?,
-            rules: LogRules::of(row)?,
+            rules,
             rows,
         })
+    }
+
+    /// Returns the state in which this process last saw the log, if the log is probably still in that state.
+    pub(super) fn last_seen(&self) -> Option<LastSeen<'_>> {
+        let (rules, read_at) = self.rules.as_ref()?;
+        let is_recent = !self.shared && !self.is_new_connection && read_at.elapsed() < SEEN_FOR;
+        let head = self.known.filter(|_| is_recent)?.head;
+        Some(LastSeen { head, rules })
     }
 
     /// Checks that the log still has the events that this process has acknowledged. A replica that was made
@@ -147,6 +184,7 @@ impl HeadCheck {
     /// like a sound log.
     async fn check_acknowledged(&mut self, head: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
         let Some((position, hash)) = self.acknowledged else {
+            self.is_new_connection = false;
             return Ok(());
         };
         let is_there = match head.position.cmp(&position) {
@@ -198,6 +236,13 @@ impl HeadCheck {
         if let Some(known) = &mut self.known {
             known.head = head;
         }
+    }
+
+    /// Notes that the head was compared with the last event, and moved to `head`.
+    pub(super) fn compared_and_moved(&mut self, head: Head) {
+        let compared = Instant::now();
+        self.known = Some(Known { head, compared });
+        self.moved(head);
     }
 
     /// Makes the next comparison due, after a transaction that failed.

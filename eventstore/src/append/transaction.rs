@@ -1,22 +1,19 @@
-//! The statements of an append transaction.
+//! The transaction that appends a batch in two round trips: it locks and reads the log, then decides and writes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::clock::CheckedClock;
-use super::decide::{Aggregate, Decision, Known, decide};
+use super::decide::{Known, decide};
 use super::head::{HeadCheck, LogRules};
-use super::prepared::{Append, Appended, Outcome, PreparedEvent};
+use super::prepared::{Append, Outcome};
+use super::writes::{self, ChainedEvent, INSERT_EVENTS};
 use crate::claim::{Claim, ClaimChange};
 use crate::clock::Timestamp;
 use crate::database::{Connection, Row, Script, Transaction};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::log::Head;
-use crate::sealing::key_store;
 use crate::signal::Notice;
-
-const INSERT_EVENTS: &str = "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
-                             metadata, recorded_at, hash) VALUES";
 
 /// A transaction that is ready to commit.
 pub(super) struct Open<'c> {
@@ -61,25 +58,19 @@ pub(super) async fn open<'c>(
     };
     let known = known(rows)?;
     let decision = decide(items, &known, &rules);
-    let chained = chain(items, &decision, &head, recorded_at);
+    let chained = writes::chain(items, &decision, &head, recorded_at);
     let (mut full, mut script) = (Vec::new(), Script::new(dialect));
     let limit = transaction.script_limit();
-    release(&mut script, &decision);
-    take(&mut script, &decision, limit, &mut full)?;
-    let accepted = items.iter().zip(&decision.refusals);
-    let accepted = accepted
-        .filter(|(_, refusal)| refusal.is_none())
-        .map(|(item, _)| item);
-    insert_keys(&mut script, accepted, recorded_at, limit, &mut full)?;
-    insert(&mut script, &chained.rows, recorded_at, limit, &mut full)?;
+    writes::release(&mut script, &decision);
+    writes::take(&mut script, &decision, limit, &mut full)?;
+    let accepted = decision.accepted(items);
+    writes::insert_keys(&mut script, accepted, recorded_at, limit, &mut full)?;
+    let events = chained.events.iter().map(ChainedEvent::row);
+    script.insert(INSERT_EVENTS, events, limit, &mut full)?;
     for script in full {
         transaction.run(script).await?;
     }
-    let head = chained.rows.last().map(|last| Head {
-        position: last.position,
-        hash: last.hash,
-        recorded_at,
-    });
+    let head = chained.head();
     if let Some(head) = &head {
         head.advance(&mut script);
     }
@@ -146,61 +137,6 @@ pub(super) async fn has_links(connection: &mut Connection, links: &[(Position, H
     Ok(links.iter().map(has).collect())
 }
 
-struct ChainedEvent<'a> {
-    prepared: &'a PreparedEvent,
-    position: Position,
-    hash: Hash,
-}
-
-struct Chained<'a> {
-    rows: Vec<ChainedEvent<'a>>,
-    outcomes: Vec<Outcome>,
-    notices: Vec<Notice>,
-}
-
-/// Assigns a position and a link to each event of the accepted appends.
-fn chain<'a>(
-    items: &'a [Append],
-    decision: &Decision<'_>,
-    head: &Head,
-    recorded_at: Timestamp,
-) -> Chained<'a> {
-    let mut chained = Chained {
-        rows: Vec::with_capacity(items.len()),
-        outcomes: Vec::with_capacity(items.len()),
-        notices: Vec::with_capacity(items.len()),
-    };
-    let (mut position, mut hash) = (head.position, head.hash);
-    for (item, refusal) in items.iter().zip(&decision.refusals) {
-        if let Some(refusal) = refusal {
-            chained.outcomes.push(Err(refusal.clone()));
-            continue;
-        }
-        let first = position.next();
-        for prepared in &item.events {
-            position = position.next();
-            hash = prepared.canonical.link(&hash, position, recorded_at);
-            chained.rows.push(ChainedEvent {
-                prepared,
-                position,
-                hash,
-            });
-            chained.notices.push(Notice {
-                position,
-                event_type: prepared.event.event_type.clone(),
-                aggregate_id: prepared.event.aggregate_id.clone(),
-                sequence: prepared.event.sequence,
-            });
-        }
-        chained.outcomes.push(Ok(Appended {
-            first,
-            last: position,
-            recorded_at,
-        }));
-    }
-    chained
-}
-
 /// Adds a query for the holders of the claims that `items` take. This query and the query of
 /// [`ask_for_sequences`] have the same columns: claim, aggregate type, aggregate id, sequence, first
 /// position.
@@ -257,107 +193,4 @@ fn known(rows: &[Row]) -> Result<Known> {
         }
     }
     Ok(known)
-}
-
-fn release(script: &mut Script, decision: &Decision<'_>) {
-    // In byte order, as in the index.
-    let released: BTreeSet<_> = decision.released.iter().collect();
-    let mut released = released.into_iter();
-    if let Some(first) = released.next() {
-        script.statement("DELETE FROM claims WHERE ");
-        held(script, first);
-        for pair in released {
-            script.sql(" OR ");
-            held(script, pair);
-        }
-    }
-    let mut by_type: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (aggregate_type, aggregate_id) in &decision.without_claims {
-        by_type.entry(aggregate_type).or_default().insert(aggregate_id);
-    }
-    for (aggregate_type, ids) in by_type {
-        script
-            .statement("DELETE FROM claims WHERE aggregate_id IN ")
-            .list(ids)
-            .sql(" AND aggregate_type = ")
-            .value(aggregate_type);
-    }
-}
-
-/// Adds the condition that an aggregate holds a claim.
-fn held(script: &mut Script, (claim, (aggregate_type, aggregate_id)): &(Claim, Aggregate<'_>)) {
-    script
-        .sql("(claim = ")
-        .value(&claim.0)
-        .sql(" AND aggregate_type = ")
-        .value(*aggregate_type)
-        .sql(" AND aggregate_id = ")
-        .value(*aggregate_id)
-        .sql(")");
-}
-
-fn take(script: &mut Script, decision: &Decision<'_>, limit: usize, full: &mut Vec<Script>) -> Result<()> {
-    // In byte order, as in the index.
-    let taken: BTreeMap<&Claim, &Aggregate<'_>> = decision.taken.iter().collect();
-    let rows = taken.into_iter().map(|(claim, (aggregate_type, aggregate_id))| {
-        [
-            (&claim.0).into(),
-            (*aggregate_type).into(),
-            (*aggregate_id).into(),
-        ]
-    });
-    let insert = "INSERT INTO claims (claim, aggregate_type, aggregate_id) VALUES";
-    script.insert(insert, rows, limit, full)
-}
-
-/// Adds the new data keys of the accepted appends. The statement fails if an aggregate already has a key.
-fn insert_keys<'a>(
-    script: &mut Script,
-    accepted: impl Iterator<Item = &'a Append>,
-    now: Timestamp,
-    limit: usize,
-    full: &mut Vec<Script>,
-) -> Result<()> {
-    let rows: Vec<_> = accepted
-        .filter_map(|item| {
-            let (key, first) = (item.key.as_ref()?, &item.events.first()?.event);
-            Some([
-                (&first.aggregate_id).into(),
-                (&first.aggregate_type).into(),
-                (&key.id.0[..]).into(),
-                key.wrapping_key.as_str().into(),
-                (&key.wrapped[..]).into(),
-                now.into(),
-            ])
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    script.insert(key_store::INSERT, rows, limit, full)
-}
-
-fn insert(
-    script: &mut Script,
-    rows: &[ChainedEvent<'_>],
-    recorded_at: Timestamp,
-    limit: usize,
-    full: &mut Vec<Script>,
-) -> Result<()> {
-    let rows = rows.iter().map(|row| {
-        let event = &row.prepared.event;
-        [
-            row.position.into(),
-            (&event.aggregate_type).into(),
-            (&event.aggregate_id).into(),
-            event.sequence.cast_signed().into(),
-            (&event.event_type).into(),
-            (&event.event_version).into(),
-            (&row.prepared.payload).into(),
-            (&row.prepared.metadata).into(),
-            recorded_at.into(),
-            (&row.hash.0).into(),
-        ]
-    });
-    script.insert(INSERT_EVENTS, rows, limit, full)
 }

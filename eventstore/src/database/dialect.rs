@@ -10,6 +10,16 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Returns the statement that begins a transaction that writes.
+    pub(crate) const fn begin(self) -> &'static str {
+        match self {
+            Self::MySql => "BEGIN",
+            // Takes the write lock immediately. A transaction that reads first and writes later could find at
+            // its first write that another transaction has written since. It would then have to start again.
+            Self::Sqlite => "BEGIN IMMEDIATE",
+        }
+    }
+
     /// Returns the suffix of a `SELECT` that locks its rows until the transaction ends. SQLite locks the
     /// whole database at `BEGIN IMMEDIATE` instead.
     #[must_use]

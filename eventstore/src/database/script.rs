@@ -58,6 +58,15 @@ impl Script {
         })
     }
 
+    /// Creates a script that begins a transaction, for [`Connection::transact`].
+    ///
+    /// [`Connection::transact`]: super::session::Connection::transact
+    pub(crate) fn transaction(dialect: Dialect) -> Self {
+        let mut script = Self::new(dialect);
+        script.statement(dialect.begin());
+        script
+    }
+
     /// Begins a statement. [`Script::sql`], [`Script::value`] and [`Script::list`] continue it. Never put
     /// values into `sql`.
     pub fn statement(&mut self, sql: &str) -> &mut Self {
@@ -124,7 +133,7 @@ impl Script {
     }
 
     /// Returns the number of bytes to send to MySQL; 0 for SQLite, which runs in this process.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.text().map_or(0, str::len)
     }
 

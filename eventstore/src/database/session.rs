@@ -120,6 +120,24 @@ impl Connection {
         Transaction::begin_with(Held::Borrowed(self), fill).await
     }
 
+    /// Runs a whole transaction in one round trip: a script of [`Script::transaction`], and the commit. If a
+    /// statement fails, nothing is committed. After [`Error::is_of_data`], the connection can still be used.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Transaction::commit`].
+    pub(crate) async fn transact(&mut self, script: Script) -> Result<()> {
+        Transaction::whole(Held::Borrowed(self), script).await
+    }
+
+    /// Whether the statements of a script share one round trip.
+    pub(crate) const fn sends_scripts_whole(&self) -> bool {
+        match self.pooled {
+            PooledConnection::MySql(_, texts, _) => !texts.one_by_one,
+            PooledConnection::Sqlite(..) => false,
+        }
+    }
+
     /// Returns the maximum size of a script up to its last row that the server accepts, in bytes.
     #[must_use]
     pub const fn script_limit(&self) -> usize {
@@ -242,14 +260,7 @@ impl<'c> Transaction<'c> {
     }
 
     async fn begin_with(connection: Held<'c>, fill: impl FnOnce(&mut Script)) -> Result<(Self, Vec<Row>)> {
-        let begin = match connection.dialect() {
-            Dialect::MySql => "BEGIN",
-            // Takes the write lock immediately. A transaction that reads first and writes later could find at
-            // its first write that another transaction has written since. It would then have to start again.
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
-        };
-        let mut script = Script::new(connection.dialect());
-        script.statement(begin);
+        let mut script = Script::transaction(connection.dialect());
         fill(&mut script);
         Self::begin_by(connection, script).await
     }
@@ -270,7 +281,33 @@ impl<'c> Transaction<'c> {
         Ok(Self::begin_by(connection, script).await?.0)
     }
 
+    /// Like [`Connection::transact`].
+    async fn whole(connection: Held<'c>, mut script: Script) -> Result<()> {
+        script.statement("COMMIT");
+        let mut transaction = Self::on(connection)?;
+        match transaction.run(script).await {
+            Ok(_) => transaction.ended = true,
+            Err(error) => {
+                // The server has not run the statements after the failed statement. Another BEGIN would commit
+                // the statements before it.
+                if error.is_of_data() {
+                    transaction.rollback().await?;
+                }
+                return Err(error);
+            }
+        }
+        transaction.connection().in_transaction = false;
+        Ok(())
+    }
+
     async fn begin_by(connection: Held<'c>, script: Script) -> Result<(Self, Vec<Row>)> {
+        let mut transaction = Self::on(connection)?;
+        let rows = transaction.connection().run(script).await?;
+        Ok((transaction, rows))
+    }
+
+    /// Takes a connection on which the next script begins a transaction.
+    fn on(connection: Held<'c>) -> Result<Self> {
         // From here on, dropping the transaction closes the connection.
         let mut transaction = Self {
             connection,
@@ -280,8 +317,7 @@ impl<'c> Transaction<'c> {
             return Err(Error::UnfinishedConnection);
         }
         transaction.connection().in_transaction = true;
-        let rows = transaction.connection().run(script).await?;
-        Ok((transaction, rows))
+        Ok(transaction)
     }
 
     const fn connection(&mut self) -> &mut Connection {

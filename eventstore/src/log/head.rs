@@ -81,7 +81,7 @@ impl Head {
 ///
 /// `SYSDATE` returns the time after the wait for a lock, unlike `UTC_TIMESTAMP`. Every session's time zone is
 /// UTC.
-pub(super) const fn clock_of(dialect: Dialect) -> &'static str {
+pub(crate) const fn clock_of(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', SYSDATE(6))",
         Dialect::Sqlite => "NULL",
