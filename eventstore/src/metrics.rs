@@ -20,6 +20,7 @@ struct Recorded {
     appends: Family<Outcome, Counter>,
     batch: Histogram,
     batch_duration: Histogram,
+    one_trip: Family<Outcome, Counter>,
     clock_offset: Gauge<f64, AtomicU64>,
     followed: Family<Name, Counter>,
     failed: Family<Name, Counter>,
@@ -48,6 +49,7 @@ impl Default for Recorded {
             batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             // 0.5 ms to 16 s, about the maximum duration of a transaction.
             batch_duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+            one_trip: Family::default(),
             clock_offset: Gauge::default(),
             followed: Family::default(),
             failed: Family::default(),
@@ -67,6 +69,11 @@ impl Metrics {
             .batch
             .observe(u32::try_from(appends).map_or(f64::INFINITY, f64::from));
         self.0.batch_duration.observe(seconds);
+    }
+
+    /// Counts a batch that was tried in one round trip, by its outcome.
+    pub(crate) fn one_trip(&self, outcome: &'static str) {
+        self.0.one_trip.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Records by how many microseconds this process's clock is ahead of its reference clock.
@@ -106,6 +113,11 @@ impl Metrics {
             "Duration of a batch of appends, including retries",
             Unit::Seconds,
             recorded.batch_duration.clone(),
+        );
+        registry.register(
+            "append_one_round_trip",
+            "Batches that this process has tried to append in one round trip, by outcome",
+            recorded.one_trip.clone(),
         );
         registry.register_with_unit(
             "clock_offset",

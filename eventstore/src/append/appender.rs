@@ -313,13 +313,16 @@ impl Appender {
             batch.doubts.add(&head, outcomes, notices);
             match connection.transact(script).await {
                 Ok(()) => {
+                    self.database.metrics().one_trip("committed");
                     self.pace.succeeded();
                     self.check.compared_and_moved(head);
                     let (outcomes, notices) = batch.doubts.take_last();
                     return Ok(Tried::Done(outcomes, notices));
                 }
                 Err(error) if error.is_of_data() => {
+                    self.database.metrics().one_trip("rejected");
                     self.pace.failed();
+                    self.check.doubt();
                     batch.doubts.remove_last();
                 }
                 Err(error) => return Err(batch.not_committed(error)),

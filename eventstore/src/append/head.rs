@@ -38,6 +38,8 @@ pub(super) struct HeadCheck {
     acknowledged: Option<(Position, Hash)>,
     /// Whether the connection is new, and may therefore lead to a server that lacks acknowledged events.
     is_new_connection: bool,
+    /// Whether an assumption about the log was wrong, so that the next comparison is due.
+    is_doubted: bool,
     /// The rules that were last read under the lock, and when.
     rules: Option<(LogRules, Instant)>,
 }
@@ -116,7 +118,7 @@ impl HeadCheck {
     pub(super) fn ask(&self, script: &mut Script) -> bool {
         let dialect = script.dialect();
         let stale = |known: Known| known.compared.elapsed() >= KNOWN_FOR;
-        let due = self.shared || self.known.is_none_or(stale);
+        let due = self.shared || self.is_doubted || self.known.is_none_or(stale);
         script.statement(&Head::lock(dialect));
         if due {
             script.statement(Head::LAST_EVENT);
@@ -143,6 +145,7 @@ impl HeadCheck {
         let head = Head::of(Some(row))?;
         let unchanged = known.filter(|known| known.head == head);
         self.shared = known.is_some() && unchanged.is_none();
+        self.is_doubted = false;
         let compared = match unchanged {
             Some(known) if !due => known.compared,
             _ => {
@@ -243,6 +246,11 @@ impl HeadCheck {
         let compared = Instant::now();
         self.known = Some(Known { head, compared });
         self.moved(head);
+    }
+
+    /// Makes the next comparison due, because an assumption about the log was wrong.
+    pub(super) const fn doubt(&mut self) {
+        self.is_doubted = true;
     }
 
     /// Makes the next comparison due, after a transaction that failed.

@@ -11,6 +11,8 @@ impl Metrics {
 
     pub(crate) const fn batch(&self, _appends: usize, _seconds: f64) {}
 
+    pub(crate) const fn one_trip(&self, _outcome: &'static str) {}
+
     pub(crate) const fn clock_offset(&self, _micros: i64) {}
 
     pub(crate) const fn followed(&self, _subscription: &str, _events: usize) {}

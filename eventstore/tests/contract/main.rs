@@ -37,6 +37,7 @@ mod kill;
 mod lease;
 mod library_pool;
 mod lost_commit;
+mod one_trip;
 mod pages;
 mod processes;
 mod proving;
