@@ -2,6 +2,7 @@
 
 mod appends;
 mod costs;
+mod distance;
 mod mail;
 mod reads;
 mod replay;
@@ -40,7 +41,10 @@ pub(crate) struct Options {
     /// MySQL's buffer pool in MiB, for the program and its yardsticks; 0 for the server's default
     #[arg(long, default_value_t = 2048)]
     buffer_pool: u64,
-    /// Measurements to run: appends, reads, search, replay, depth, strain, mail, costs. Default: all
+    /// SVG file to write, with the rates of registrations over distances to the database
+    #[arg(long)]
+    plot: Option<PathBuf>,
+    /// Measurements to run: appends, distance, reads, search, replay, depth, strain, mail, costs. Default: all
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// JSON file to write
@@ -68,6 +72,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut report = Report::begin(machine, version(server).await?);
     if options.wants("appends") {
         appends::run(&options, server, &mut report).await?;
+    }
+    if options.wants("distance") {
+        distance::run(&options, server, &mut report).await?;
     }
     if options.wants("reads") {
         reads::run(&options, server, &mut report).await?;

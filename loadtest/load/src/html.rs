@@ -1,15 +1,15 @@
 //! The report: one HTML page that needs nothing from elsewhere.
 
-mod chart;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::html::chart::{Chart, Line, Scale};
+use chart::{Chart, Line, Scale};
+
 use crate::mix::{Mix, Operation};
-use crate::record::{Results, Totals, milliseconds};
+use crate::record::{Interval, Results, Totals, milliseconds};
 
 /// What the report is about.
 pub(crate) struct Subject<'a> {
@@ -22,19 +22,12 @@ pub(crate) struct Subject<'a> {
 }
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: light-dark(#1d2430, #e4e8ef); --soft: light-dark(#5b6675, #9aa5b4);
-  --rule: light-dark(#d9dee6, #333c49); --a: light-dark(#1f6feb, #6cb0ff); --b: light-dark(#9a5b00, #f0a640);
-  --c: light-dark(#b3261e, #ff8a80); --d: light-dark(#6b7685, #8b96a5); }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: light-dark(#fff, #12161c);
   max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--rule); }
 th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 500; }
-svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
-.grid { stroke: var(--rule); } polyline { fill: none; stroke-width: 2; }
-polyline.a { stroke: var(--a); } polyline.b { stroke: var(--b); } polyline.c { stroke: var(--c); } polyline.d { stroke: var(--d); }
-svg text.a { fill: var(--a); } svg text.b { fill: var(--b); } svg text.c { fill: var(--c); } svg text.d { fill: var(--d); }
 .good { color: light-dark(#17692f, #6fd58d); } .bad { color: var(--c); }
 ";
 
@@ -46,9 +39,10 @@ pub(crate) fn page(subject: &Subject<'_>) -> String {
         page,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Load test of {target}</title>\
-         <style>{STYLE}</style></head><body>\n<h1>Load test of {target}</h1>\n\
+         <style>{}{STYLE}</style></head><body>\n<h1>Load test of {target}</h1>\n\
          <p>{rate} requests per second for {duration}, in the mix {mix}. \
          {good:.1} requests per second were successful, and {failed} of {requests} have failed.</p>\n",
+        chart::STYLE,
         target = escaped(subject.target),
         rate = subject.rate,
         duration = humantime::format_duration(results.duration),
@@ -86,17 +80,19 @@ fn latencies(results: &Results) -> String {
     let line = |name, class, percent| Line {
         name,
         class,
-        values: results
-            .intervals
-            .iter()
-            .map(|interval| Some(interval.latencies.percentile(percent)?.as_secs_f64() * 1000.0))
+        points: middles(results)
+            .zip(&results.intervals)
+            .map(|(x, interval)| {
+                let latency = interval.latencies.percentile(percent)?;
+                Some((x, latency.as_secs_f64() * 1000.0))
+            })
             .collect(),
     };
     Chart {
         title: "Percentiles of the latency over time",
         scale: Scale::Logarithmic,
-        length: results.duration,
-        interval: results.interval,
+        width: results.duration.as_secs_f64(),
+        unit: "s",
         lines: vec![
             line("p50", "a", 50.0),
             line("p95", "b", 95.0),
@@ -105,6 +101,12 @@ fn latencies(results: &Results) -> String {
         ],
     }
     .svg()
+}
+
+/// Returns the middle of each interval, in seconds since the start.
+fn middles(results: &Results) -> impl Iterator<Item = f64> {
+    let interval = results.interval.as_secs_f64();
+    std::iter::successors(Some(interval / 2.0), move |middle| Some(middle + interval))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for display")]
@@ -116,27 +118,22 @@ fn rates(results: &Results) -> String {
         let length = if index == last { whole } else { results.interval };
         length.max(Duration::from_millis(1)).as_secs_f64()
     };
-    let intervals = || results.intervals.iter().enumerate();
+    let line = |name, class, count: fn(&Interval) -> u64| Line {
+        name,
+        class,
+        points: middles(results)
+            .zip(results.intervals.iter().enumerate())
+            .map(|(x, (n, interval))| Some((x, count(interval) as f64 / seconds(n))))
+            .collect(),
+    };
     Chart {
         title: "Successful and failed requests per second over time",
         scale: Scale::Linear,
-        length: results.duration,
-        interval: results.interval,
+        width: results.duration.as_secs_f64(),
+        unit: "s",
         lines: vec![
-            Line {
-                name: "successful",
-                class: "a",
-                values: intervals()
-                    .map(|(n, interval)| Some(interval.latencies.count() as f64 / seconds(n)))
-                    .collect(),
-            },
-            Line {
-                name: "failed",
-                class: "c",
-                values: intervals()
-                    .map(|(n, interval)| Some(interval.failed as f64 / seconds(n)))
-                    .collect(),
-            },
+            line("successful", "a", |interval| interval.latencies.count()),
+            line("failed", "c", |interval| interval.failed),
         ],
     }
     .svg()

@@ -1,6 +1,7 @@
 //! A TCP proxy whose connections a test can break.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,13 +9,16 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::port::free_port;
 
 /// Maximum number of bytes forwarded at a time.
 const CHUNK: usize = 1 << 16;
+/// Maximum number of delayed chunks in each direction of a connection.
+const IN_TRANSIT: usize = 256;
 
 /// A proxy between clients and a server on 127.0.0.1, whose connections a test can break.
 ///
@@ -32,7 +36,7 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Faults {
-    /// Delay of each chunk, in milliseconds.
+    /// Delay of each chunk, in microseconds.
     delay: AtomicU64,
     refuses: AtomicBool,
 }
@@ -70,10 +74,11 @@ impl Proxy {
         self.resets.send_modify(|count| *count += 1);
     }
 
-    /// Delays all data in both directions. [`Duration::ZERO`] ends the delay.
+    /// Delays all data in both directions, as a longer distance does: the delay does not limit the throughput.
+    /// A delay takes up to a millisecond longer. [`Duration::ZERO`] ends the delay.
     pub fn delay(&self, by: Duration) {
-        let milliseconds = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        self.faults.delay.store(milliseconds, Ordering::SeqCst);
+        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.faults.delay.store(micros, Ordering::SeqCst);
     }
 
     /// Connects new clients to the server on `port`. Open connections stay open, as after a change of a DNS
@@ -146,15 +151,30 @@ async fn pass(
 }
 
 async fn one_way(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, faults: &Faults) {
-    let mut chunk = vec![0; CHUNK];
-    while let Ok(length @ 1..) = from.read(&mut chunk).await {
-        let delay = faults.delay.load(Ordering::SeqCst);
-        if delay > 0 {
-            tokio::time::sleep(Duration::from_millis(delay)).await;
+    let (sender, mut delayed) = mpsc::channel(IN_TRANSIT);
+    let read = async move {
+        let mut chunk = vec![0; CHUNK];
+        while let Ok(length @ 1..) = from.read(&mut chunk).await {
+            let delay = Duration::from_micros(faults.delay.load(Ordering::SeqCst));
+            let due = (!delay.is_zero()).then(|| Instant::now() + delay);
+            if sender.send((due, chunk[..length].to_vec())).await.is_err() {
+                return;
+            }
         }
-        if to.write_all(&chunk[..length]).await.is_err() {
-            return;
+    };
+    let mut write = pin!(async move {
+        while let Some((due, chunk)) = delayed.recv().await {
+            if let Some(due) = due {
+                tokio::time::sleep_until(due).await;
+            }
+            if to.write_all(&chunk).await.is_err() {
+                return;
+            }
         }
+        let _ = to.shutdown().await;
+    });
+    tokio::select! {
+        () = read => write.await,
+        () = &mut write => {}
     }
-    let _ = to.shutdown().await;
 }

@@ -1,52 +1,89 @@
-//! Line charts over time, as SVG.
+//! Line charts as SVG, with colors for light and dark pages.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 60.0;
-const RIGHT: f64 = 90.0;
+const RIGHT: f64 = 120.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 28.0;
 
 /// Smallest distance between the names of two lines, in pixels.
 const NAME_HEIGHT: f64 = 15.0;
 
-/// How values are placed.
+/// Styles of a chart, for the page that shows it. The page may set its own fonts.
+pub const STYLE: &str = "
+:root { color-scheme: light dark; --ink: light-dark(#1d2430, #e4e8ef); --soft: light-dark(#5b6675, #9aa5b4);
+  --rule: light-dark(#d9dee6, #333c49); --a: light-dark(#1f6feb, #6cb0ff); --b: light-dark(#9a5b00, #f0a640);
+  --c: light-dark(#b3261e, #ff8a80); --d: light-dark(#6b7685, #8b96a5); }
+svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
+.grid { stroke: var(--rule); } polyline { fill: none; stroke-width: 2; }
+polyline.a { stroke: var(--a); } polyline.b { stroke: var(--b); } polyline.c { stroke: var(--c); } polyline.d { stroke: var(--d); }
+svg text.a { fill: var(--a); } svg text.b { fill: var(--b); } svg text.c { fill: var(--c); } svg text.d { fill: var(--d); }
+";
+
+/// How values are placed on the vertical axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scale {
+pub enum Scale {
     /// From 0.
     Linear,
     /// In powers of ten.
     Logarithmic,
 }
 
-/// A line, with one value for each interval. Without a value, the line has a gap.
-pub(super) struct Line {
-    pub(super) name: &'static str,
-    /// CSS class, which sets the color.
-    pub(super) class: &'static str,
-    pub(super) values: Vec<Option<f64>>,
+/// A line.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Name, shown at the end of the line.
+    pub name: &'static str,
+    /// CSS class, which sets the color: `a`, `b`, `c` or `d`.
+    pub class: &'static str,
+    /// Points, from left to right. The line has a gap where a point is missing.
+    pub points: Vec<Option<(f64, f64)>>,
 }
 
-/// A chart. The horizontal axis is the time since the start of the measurement.
-pub(super) struct Chart {
+/// A chart. Both axes begin at 0, except the vertical axis of [`Scale::Logarithmic`].
+#[derive(Debug, Clone)]
+pub struct Chart {
     /// Description for screen readers.
-    pub(super) title: &'static str,
-    pub(super) scale: Scale,
-    pub(super) length: Duration,
-    pub(super) interval: Duration,
-    pub(super) lines: Vec<Line>,
+    pub title: &'static str,
+    /// Vertical axis.
+    pub scale: Scale,
+    /// End of the horizontal axis.
+    pub width: f64,
+    /// Unit of the horizontal axis.
+    pub unit: &'static str,
+    /// Lines.
+    pub lines: Vec<Line>,
 }
 
 impl Chart {
-    pub(super) fn svg(&self) -> String {
-        let axis = self.axis();
+    /// Returns the chart as an element for a page with [`STYLE`].
+    #[must_use]
+    pub fn svg(&self) -> String {
         let mut svg = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
             self.title
         );
+        self.draw(&mut svg);
+        svg
+    }
+
+    /// Returns the chart as a file.
+    #[must_use]
+    pub fn file(&self) -> String {
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" role=\"img\" \
+             aria-label=\"{}\">\n<style>{STYLE}</style>\n",
+            self.title
+        );
+        self.draw(&mut svg);
+        svg
+    }
+
+    fn draw(&self, svg: &mut String) {
+        let axis = self.axis();
         for mark in &axis.marks {
             let y = axis.y(*mark);
             let _ = writeln!(
@@ -58,12 +95,13 @@ impl Chart {
                 y + 4.0,
             );
         }
-        for seconds in steps(self.length.as_secs_f64(), 6) {
+        for mark in steps(self.width, 6) {
             let _ = writeln!(
                 svg,
-                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{seconds} s</text>",
-                self.x(seconds),
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{mark} {}</text>",
+                self.x(mark),
                 HEIGHT - 6.0,
+                self.unit,
             );
         }
         for line in &self.lines {
@@ -82,25 +120,22 @@ impl Chart {
             );
         }
         svg.push_str("</svg>\n");
-        svg
     }
 
-    fn x(&self, seconds: f64) -> f64 {
-        LEFT + (WIDTH - LEFT - RIGHT) * seconds / self.length.as_secs_f64().max(f64::MIN_POSITIVE)
+    fn x(&self, value: f64) -> f64 {
+        LEFT + (WIDTH - LEFT - RIGHT) * value / self.width.max(f64::MIN_POSITIVE)
     }
 
-    /// Returns the points of each part of a line without a gap. Each value is at the middle of its interval.
+    /// Returns the points of each part of a line without a gap.
     fn parts(&self, line: &Line, axis: &Axis) -> Vec<String> {
         let mut parts = vec![String::new()];
-        let mut middle = self.interval.as_secs_f64() / 2.0;
-        for value in &line.values {
-            if let (Some(value), Some(part)) = (value, parts.last_mut()) {
-                let x = self.x(middle.min(self.length.as_secs_f64()));
-                let _ = write!(part, "{x:.1},{:.1} ", axis.y(*value));
+        for point in &line.points {
+            if let (Some((x, y)), Some(part)) = (point, parts.last_mut()) {
+                let x = self.x(x.min(self.width));
+                let _ = write!(part, "{x:.1},{:.1} ", axis.y(*y));
             } else {
                 parts.push(String::new());
             }
-            middle += self.interval.as_secs_f64();
         }
         parts.retain(|part| !part.is_empty());
         parts
@@ -111,7 +146,7 @@ impl Chart {
         let mut names: Vec<_> = self
             .lines
             .iter()
-            .filter_map(|line| Some((line, axis.y(*line.values.iter().flatten().next_back()?))))
+            .filter_map(|line| Some((line, axis.y(line.points.iter().flatten().next_back()?.1))))
             .collect();
         names.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut above = f64::INFINITY;
@@ -126,7 +161,7 @@ impl Chart {
         let values = || {
             self.lines
                 .iter()
-                .flat_map(|line| line.values.iter().flatten().copied())
+                .flat_map(|line| line.points.iter().flatten().map(|(_, y)| *y))
         };
         let highest = values().fold(f64::MIN_POSITIVE, f64::max);
         match self.scale {
