@@ -10,8 +10,8 @@ use sqlx::{ConnectOptions, Connection, MySqlPool};
 use crate::fill;
 use crate::stats::{Notes, Stats};
 
-/// Measures yardstick (b): inserts the rows of registrations, `batch` rows per `INSERT` and one commit at a
-/// time. Returns rows per second.
+/// Measures yardstick (b): inserts rows like the registrations that are in the database, `batch` rows per
+/// `INSERT` and one commit at a time. Returns rows per second.
 pub(crate) async fn inserts(url: &str, batch: usize, duration: Duration) -> anyhow::Result<f64> {
     let options: MySqlConnectOptions = url.parse()?;
     let mut connection = options.statement_cache_capacity(1024).connect().await?;
@@ -25,6 +25,11 @@ pub(crate) async fn inserts(url: &str, batch: usize, duration: Duration) -> anyh
     )
     .execute(&mut connection)
     .await?;
+    let (event_version, payload, metadata): (String, String, String) = sqlx::query_as(
+        "SELECT event_version, CAST(payload AS CHAR), CAST(metadata AS CHAR) FROM events ORDER BY position LIMIT 1",
+    )
+    .fetch_one(&mut connection)
+    .await?;
     let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; batch].join(", ");
     let sql = format!("INSERT INTO bare_events VALUES {values}");
     let (started, mut rows) = (Instant::now(), 0_u64);
@@ -32,19 +37,15 @@ pub(crate) async fn inserts(url: &str, batch: usize, duration: Duration) -> anyh
         let mut query = sqlx::query(&sql);
         for _ in 0..batch {
             rows += 1;
-            let payload = format!(
-                r#"{{"type":"PatientRegistered","name":"Maria Example","email":"{:032x}@example.com","phone":"(555)123-4567x890","document_url":"https://example.com/photos/maria.jpg"}}"#,
-                fastrand::u128(..)
-            );
             query = query
                 .bind(rows.cast_signed())
                 .bind("patient")
                 .bind(fill::id(rows).to_string())
                 .bind(1_i64)
                 .bind("PatientRegistered")
-                .bind("1.0")
-                .bind(payload)
-                .bind(r#"{"actor":"anonymous","request_id":"01a20b92-afbe-7b3f-8c60-27107cf6d8bc"}"#)
+                .bind(&event_version)
+                .bind(&payload)
+                .bind(&metadata)
                 .bind(1_700_000_000_000_000_i64)
                 .bind([7_u8; 32].as_slice());
         }
