@@ -106,8 +106,7 @@ pub(crate) enum AuditCommand {
         /// Output format
         #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
         format: ExportFormat,
-        /// Add the personal data in clear, as the member `opened`: the export can then no longer forget a
-        /// patient
+        /// Add the decrypted personal data, as the member `opened`: an erasure does not reach this file
         #[arg(long)]
         open: bool,
         /// Output file, which appears when it is complete; - or no file for standard output

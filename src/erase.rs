@@ -150,7 +150,7 @@ fn shown(status: &ErasureStatus) -> String {
             .map(Position::to_string)
             .collect();
         lines.push(format!(
-            "in clear   the events at {} were recorded before the log was sealed, and stay readable in it",
+            "readable   the events at {} were recorded before the log was sealed, and stay unencrypted in it",
             positions.join(", ")
         ));
     }
@@ -162,7 +162,7 @@ fn shown(status: &ErasureStatus) -> String {
 async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
     let Some(sealing) = database.sealing() else {
-        bail!("the log is in clear, so it has no keys");
+        bail!("the log is unencrypted, so it has no keys");
     };
     let keys = sealing.keys();
     let filter = EventFilter {

@@ -57,7 +57,7 @@ async fn export(
     if let Err(reached) = reads.wait_for(head, PageSource::Patients, wait).await? {
         bail!("the read table has reached position {reached} of {head}: is the projector running?");
     }
-    tracing::warn!("the export has personal data in clear, which an erasure does not reach");
+    tracing::warn!("the export contains unencrypted personal data, which an erasure does not reach");
     let range = ReadRange {
         after: Some(0),
         to: Some(head.get()),

@@ -198,7 +198,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Database, Sealing)> {
         return Ok((database, sealing));
     }
     database.close().await;
-    bail!("the log is in clear, so it has no keys")
+    bail!("the log is unencrypted, so it has no keys")
 }
 
 async fn rotate(settings: &Settings, json: bool) -> anyhow::Result<()> {

@@ -132,7 +132,7 @@ async fn status(settings: &Settings, database: &Database, json: bool) -> anyhow:
 struct ErasedDue {
     /// Erased patients.
     erased: u64,
-    /// Erased patients of whom events stay in clear.
+    /// Erased patients who still have unencrypted events.
     partial: u64,
     /// Patients who are due but have a hold.
     held: u64,

@@ -94,7 +94,7 @@ pub(crate) struct OpenedLog {
     files: ReloadedFiles<Keyring>,
 }
 
-/// Opens the log with the keyring. Returns `None` if the log is in clear.
+/// Opens the log with the keyring. Returns `None` if the log is unencrypted.
 pub(crate) async fn open(
     settings: &Settings,
     database: &Database,
@@ -106,7 +106,7 @@ pub(crate) async fn open(
                 .email_unique()
                 .filter(|rule| *rule != EmailUniqueness::Email)
             {
-                tracing::warn!("EMAIL_UNIQUE={rule} has no effect, because the log is in clear");
+                tracing::warn!("EMAIL_UNIQUE={rule} has no effect, because the log is unencrypted");
             }
             Ok(None)
         }

@@ -63,7 +63,7 @@ pub struct ErasureStatus {
     /// Reason: `request`, `retention` or `error`.
     #[schema(value_type = String, example = "request")]
     pub reason: ErasureReason,
-    /// `full`, or `partial` if the log has events of the patient in clear.
+    /// `full`, or `partial` if the log has unencrypted events of the patient.
     #[schema(value_type = String, example = "full")]
     pub scope: ErasureScope,
     /// The time that marks the patient's data key as destroyed, which is the time of the erasure; `null` as
@@ -143,7 +143,7 @@ pub(crate) struct StoredEvents {
     pub(crate) hold: Option<RecordedHold>,
     /// Whether the patient was erased.
     pub(crate) is_erased: bool,
-    /// Positions of the events whose personal data is in clear.
+    /// Positions of the events whose personal data is unencrypted.
     pub(crate) in_clear: Vec<Position>,
 }
 

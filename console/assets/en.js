@@ -143,7 +143,7 @@ export default {
   reason: "Reason",
   scope: "Scope",
   "scope.full": "All events",
-  "scope.partial": "Some events stay in clear",
+  "scope.partial": "Some events stay unencrypted",
   "reason.request": "The patient requested it",
   "reason.retention": "The retention period has ended",
   "reason.error": "The patient was registered in error",
@@ -259,7 +259,7 @@ export default {
   "pending.mail": "emails",
   "pending.file": "database file",
   "pending.replica": "replica",
-  "erasure.clear": "Positions that stay in clear",
+  "erasure.clear": "Positions that stay unencrypted",
   certificate: "Download the certificate",
 
   "overview.state": "State of the service",

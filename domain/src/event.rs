@@ -176,7 +176,8 @@ impl ErasureReason {
 pub enum ErasureScope {
     /// All events.
     Full,
-    /// Only the sealed events. The log also has events of the patient from before sealing, in clear.
+    /// Only the sealed events. The log also has unencrypted events of the patient, from before the log was
+    /// sealed.
     Partial,
 }
 

@@ -9,7 +9,7 @@ use crate::event::Position;
 use crate::log::Head;
 use crate::sealing::{Keyring, LogId, SealError, SealingError, WrappingKeyId, key_store};
 
-/// Number of the format in clear.
+/// Number of the unencrypted format.
 const CLEAR: i64 = 1;
 /// Number of the sealed format with the data keys in the database of the log.
 const SEALED: i64 = 2;
@@ -20,7 +20,7 @@ const SEALED_KEYS_ELSEWHERE: i64 = 3;
 /// The format of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// Events are stored in clear.
+    /// Events are stored unencrypted.
     #[default]
     Clear,
     /// The personal data of new events is sealed, and bound to this id of the log.
@@ -52,7 +52,7 @@ pub enum FormatError {
 }
 
 impl LogFormat {
-    /// Number of the format: 1 in clear, 2 sealed, 3 sealed with the data keys in another database.
+    /// Number of the format: 1 unencrypted, 2 sealed, 3 sealed with the data keys in another database.
     #[must_use]
     pub const fn number(self) -> i64 {
         match self {
@@ -122,8 +122,8 @@ impl LogFormat {
     }
 
     /// Seals the log from the next event on, and returns its format afterwards. Events that are already in
-    /// the log stay in clear. `claims` is the [version of the claim rules](crate::ClaimRules::version), which
-    /// must also accept the claims that are already in the log. `keys` is the same as for
+    /// the log stay unencrypted. `claims` is the [version of the claim rules](crate::ClaimRules::version),
+    /// which must also accept the claims that are already in the log. `keys` is the same as for
     /// [`LogFormat::seal_if_empty`].
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl LogFormat {
     }
 
     /// Replaces the version of the claim rules. Every later append must be prepared with the new version.
-    /// Returns false and changes nothing if the log is in clear or has another version than `from`.
+    /// Returns false and changes nothing if the log is unencrypted or has another version than `from`.
     ///
     /// # Errors
     ///

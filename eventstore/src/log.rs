@@ -161,8 +161,8 @@ impl EventLog {
         feed(&mut self.database.reader().await?, after, limit).await
     }
 
-    /// Opens the personal data of stored events. Events in clear, and events that were altered, stay as they
-    /// are.
+    /// Opens the personal data of stored events. Unencrypted events, and events that were altered, stay as
+    /// they are.
     ///
     /// # Errors
     ///

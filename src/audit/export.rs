@@ -31,7 +31,7 @@ const LONGEST_LINE: u64 = 4 * 1024 * 1024;
 pub(super) struct Export {
     after: Position,
     format: ExportFormat,
-    /// Whether the personal data is added in clear.
+    /// Whether the decrypted personal data is added.
     open: bool,
 }
 
@@ -85,7 +85,7 @@ impl Export {
             ..ReadRange::default()
         };
         let kind = if self.open {
-            tracing::warn!("the export has personal data in clear, which an erasure does not reach");
+            tracing::warn!("the export contains unencrypted personal data, which an erasure does not reach");
             ReadKind::OpenExport
         } else {
             ReadKind::Export

@@ -63,7 +63,7 @@ async fn move_keys(
     to: Destination,
 ) -> anyhow::Result<u64> {
     let Some(id) = LogFormat::read(log).await?.log_id() else {
-        bail!("the log is in clear, so it has no keys");
+        bail!("the log is unencrypted, so it has no keys");
     };
     if !LogFormat::belongs_to(log, keyring).await? {
         bail!("the keyring belongs to another log");

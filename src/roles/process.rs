@@ -135,7 +135,7 @@ impl<'s> Process<'s> {
         Ok(process)
     }
 
-    /// Follows changes of the keyring. A log in clear may be sealed while this process runs.
+    /// Follows changes of the keyring. An unencrypted log may be sealed while this process runs.
     fn follow_keyring(&mut self, opened: Option<OpenedLog>) {
         let stop = self.stop_following.clone();
         let (settings, database) = (self.settings.clone(), self.database.clone());

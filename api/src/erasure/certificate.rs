@@ -68,8 +68,8 @@ pub enum CertificateError {
     /// These stores still have data of the patient.
     #[error("the erasure is not complete; pending: {}", .0.join(", "))]
     Incomplete(Vec<&'static str>),
-    /// The events at these positions stay in clear in the log.
-    #[error("{} events of the patient stay in clear in the log", .0.len())]
+    /// The events at these positions stay unencrypted in the log.
+    #[error("{} events of the patient stay unencrypted in the log", .0.len())]
     Partial(Vec<Position>),
     /// The patient's events could not be read.
     #[error(transparent)]

@@ -166,7 +166,7 @@ kinds! {
         StatusCode::CONFLICT,
         "erasure-partial",
         "Erasure partial",
-        "Events of the patient stay in clear in the log, so the erasure has no certificate.",
+        "Events of the patient stay unencrypted in the log, so the erasure has no certificate.",
     ),
         "Some events of the patient were recorded before the log was sealed. Events are never changed, so the personal data in these \
          events stays readable in the log. A certificate states that all data is destroyed, so this erasure has no certificate. \
@@ -174,10 +174,10 @@ kinds! {
     LOG_IN_CLEAR = Kind::new(
         StatusCode::CONFLICT,
         "log-in-clear",
-        "The log is in clear",
+        "The log is unencrypted",
         "Patients can be erased or held only in a sealed log. Nothing was changed.",
     ),
-        "This log was created by a version of the service that stored personal data in clear, and events are never changed. Once an \
+        "This log was created by a version of the service that stored personal data unencrypted, and events are never changed. Once an \
          operator has run `patients log upgrade`, new events are sealed, and patients can be erased and held.";
     SEQUENCE_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,

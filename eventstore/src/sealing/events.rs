@@ -352,7 +352,7 @@ impl Sealing {
             if declared.opened_version(&event.event_version).is_some() {
                 return Err(SealingError::NotSealed { position });
             }
-            // The log still contains this personal data in clear, but readers get the event without it.
+            // The log still contains this personal data unencrypted, but readers get the event without it.
             if let Some(Key::Erased(at)) = key {
                 event.erase_members(declared.members, *at);
             }
