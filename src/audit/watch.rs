@@ -27,9 +27,9 @@ pub(super) const WAITS: usize = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct WatchArguments {
-    /// URL of the published log, such as `https://api.example.com/log`
-    #[arg(long, value_name = "URL")]
-    origin: String,
+    /// URL below which the log is published, such as `https://api.example.com/log`
+    #[arg(long, alias = "origin", value_name = "URL")]
+    from: String,
     #[command(flatten)]
     trust: TrustArguments,
     /// File for the last checkpoint that was seen, so that a later run continues from it
@@ -55,8 +55,8 @@ impl WatchArguments {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let policy = self.trust.policy()?;
         let client = tlog::client(http::client()).context("the HTTP client cannot be created")?;
-        let source = RemoteLog::new(&self.origin, client);
-        let source = source.context("--origin: expected a URL such as https://api.example.com/log")?;
+        let source = RemoteLog::new(&self.from, client);
+        let source = source.context("--from: expected a URL such as https://api.example.com/log")?;
         let state = self.state.as_deref().map(SeenFile::open).transpose()?;
         let (last, attested) = match &state {
             Some(state) => (state.last.read(&policy)?, state.attested.read(&policy)?),
