@@ -65,11 +65,14 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let url = format!("sqlite://{}", folder.path().join("log.db").display());
 //! # let database = Database::connect(&url, DatabaseOptions::default()).await?;
-//! // Make a keyring before the first event, and seal the log. schema::migrate(&database,
-//! SystemClock::shared(), "me", &[]).await?; let keyring = Keyring::generate(SystemClock::shared().now())?;
-//! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?; let LogFormat::Sealed(log, _) =
-//! LogFormat::seal_if_empty(&database, &keyring, 1, None).await? else { panic!("the log has unencrypted
-//! events"); }; database.seal_with(Sealing::new(keyring, log, 1, Personal));
+//! // Make a keyring before the first event, and seal the log.
+//! schema::migrate(&database, SystemClock::shared(), "me", &[]).await?;
+//! let keyring = Keyring::generate(SystemClock::shared().now())?;
+//! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
+//! let LogFormat::Sealed(log, _) = LogFormat::seal_if_empty(&database, &keyring, 1, None).await? else {
+//!     panic!("the log has unencrypted events");
+//! };
+//! database.seal_with(Sealing::new(keyring, log, 1, Personal));
 //!
 //! // `EventRepository` does this for commands of cqrs-es.
 //! let sealing = database.sealing().unwrap();
