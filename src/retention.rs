@@ -140,8 +140,8 @@ struct ErasedDue {
     failed: u64,
 }
 
-/// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped. A patient
-/// who cannot be erased does not stop the others. `today` is the date that the clock must show.
+/// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped. If a
+/// patient cannot be erased, the others are still erased. `today` is the date that the clock must show.
 pub(crate) async fn erase_due(
     settings: &Settings,
     database: &Database,

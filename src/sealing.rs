@@ -24,8 +24,7 @@ use crate::settings::Settings;
 
 /// Name of the keyring file in the folder of an SQLite database.
 const KEYRING: &str = "keyring.json";
-/// Interval at which a role checks whether the log was sealed meanwhile, or whether a changed keyring can be
-/// used.
+/// Interval at which a role checks whether the log has been sealed, or whether a changed keyring can be used.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Number of checks for which the keyring of a log that was just sealed may be unusable.
 const FAILURES: u32 = 4;
@@ -227,7 +226,7 @@ impl OpenedLog {
 }
 
 /// Replaces the keyring by each keyring that was read, until the sender is gone. Tries again while the
-/// database cannot be read, unless a newer keyring was read meanwhile.
+/// database cannot be read, until a newer keyring arrives.
 async fn replace_keyrings(
     database: &Database,
     sealing: &Sealing,

@@ -249,7 +249,7 @@ impl Commands {
     /// amendment that changes nothing records no event.
     ///
     /// With a key, `expected_sequence` is required. A retry finds the event of the first request and gets the
-    /// same answer, whatever happened to the patient since.
+    /// same answer, even if the patient was changed or deleted since.
     ///
     /// # Errors
     ///

@@ -36,8 +36,8 @@ impl From<Uuid> for ShownId {
     }
 }
 
-/// Returns the number that an old id is. Old ids are compared as text, so a number with leading zeros is
-/// another id and not a number.
+/// Returns an old id as a number. Returns `None` for a number with leading zeros, because old ids are
+/// compared as text.
 pub(crate) fn number(old_id: &str) -> Option<u64> {
     let number = old_id.parse::<u64>().ok()?;
     (number.to_string() == old_id).then_some(number)

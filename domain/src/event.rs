@@ -49,8 +49,8 @@ pub const PERSONAL_FIELDS: &[&str] = &[
 ];
 
 /// The versions of events with personal data, each with the version with which such events are stored when
-/// their personal data is sealed. Sealing changes the stored form alone: readers get the event as it was
-/// before, with its version.
+/// their personal data is sealed. Sealing changes only the stored form: readers get the event as it was
+/// before sealing, with its original version.
 pub const SEALED_VERSIONS: &[(&str, &str)] = &[("1.0", "2.0"), ("1.1", "2.1")];
 
 /// A fact about one patient.

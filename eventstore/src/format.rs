@@ -13,8 +13,9 @@ use crate::sealing::{Keyring, LogId, SealError, SealingError, WrappingKeyId, key
 const CLEAR: i64 = 1;
 /// Number of the sealed format with the data keys in the database of the log.
 const SEALED: i64 = 2;
-/// Number of the sealed format with the data keys in another database. It is not a column of its own, so that
-/// programs without this format reject the log instead of using the keys in the wrong database.
+/// Number of the sealed format with the data keys in another database. It is a format number and not a
+/// separate column, so that programs that do not know it reject the log instead of looking for the keys in
+/// the wrong database.
 const SEALED_KEYS_ELSEWHERE: i64 = 3;
 
 /// The format of a log.
@@ -32,7 +33,7 @@ pub enum LogFormat {
 pub enum KeysPlace {
     /// The database of the log.
     InLog,
-    /// A database of their own.
+    /// A separate database.
     Elsewhere,
 }
 

@@ -99,8 +99,8 @@ impl EventLog {
 
     /// Like [`EventLog::feed`], for a subscription that needs the personal data only of events whose type
     /// `needs_opened` accepts; other events may be returned as stored. All subscriptions that use clones of
-    /// the same log share what they read for a moment. The end of the returned events is therefore not
-    /// necessarily the end of the log.
+    /// the same log share recently read events. The end of the returned events is therefore not necessarily
+    /// the end of the log.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl EventLog {
         Ok(events)
     }
 
-    /// Makes the next read of every subscription read the database.
+    /// Makes the next read of every subscription bypass the shared events and read the database.
     pub(crate) fn forget_reads(&self) {
         self.shared_reads.note_failure();
     }

@@ -63,10 +63,10 @@ impl TimeBreaks {
 }
 
 /// A step back in time by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART). A wrong clock recorded the
-/// events before the step, and a right clock recorded the events after it.
+/// events before the step, and a correct clock recorded the events after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeBreak {
-    /// Position of the first event with the right time.
+    /// Position of the first event with the correct time.
     pub position: Position,
     /// Time of the previous event.
     pub before: Timestamp,
@@ -191,7 +191,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Verifies the log up to its current head, and against every trusted head. Appends may continue meanwhile.
+/// Verifies the log up to its current head, and against every trusted head. Appends may continue during the
+/// verification.
 ///
 /// Calls `progress` with the position reached, every few hundred events. Memory use does not grow with the
 /// log. Reading and hashing run in two tasks, so verification uses two cores.

@@ -405,7 +405,7 @@ impl<'s> Process<'s> {
     }
 
     /// Stops in the direction of the data flow: first requests, then appends, then subscriptions. Mail in
-    /// progress is finished meanwhile.
+    /// progress is finished at the same time.
     pub(super) async fn stop(&mut self) {
         let began = Instant::now();
         self.stop_sending.cancel();

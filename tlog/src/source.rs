@@ -1,4 +1,4 @@
-//! Where a published log is read: the database of the service, or any server with the files of tlog-tiles.
+//! The sources of a published log: the database of the service, or any server with the files of tlog-tiles.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -26,7 +26,7 @@ pub enum SourceError {
     /// The server cannot be reached, or its response cannot be read.
     #[error("{what}: {error}")]
     Http {
-        /// What was requested.
+        /// The requested file.
         what: String,
         /// The error.
         #[source]
@@ -61,7 +61,7 @@ impl From<ContentError<Missing>> for SourceError {
     }
 }
 
-/// A published log. What it returns is untrusted until it is verified.
+/// A published log. Everything that it returns is untrusted until it is verified.
 pub trait LogSource: Sync {
     /// Returns the newest checkpoint.
     fn checkpoint(&self) -> impl Future<Output = Result<SignedCheckpoint, SourceError>> + Send;

@@ -6,8 +6,8 @@
 //!
 //! Unknown tokens are also counted by address. Their requests are rejected in any case, so limiting them
 //! costs valid clients nothing. A known token from the same address is still accepted, so one misconfigured
-//! program does not lock out everyone behind the same router. Guessing a token is infeasible: a token has 256
-//! random bits.
+//! program does not block other clients behind the same router. Guessing a token is infeasible: a token has
+//! 256 random bits.
 
 mod table;
 

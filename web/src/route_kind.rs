@@ -23,11 +23,11 @@ pub enum RouteKind {
     BatchedRead,
     /// A read for auditors, such as a read of past data.
     Audit,
-    /// A route that erases data for ever.
+    /// A route that erases data permanently.
     Privacy,
     /// A route for operators of the service.
     Operate,
-    /// A part of the data that is published for everybody.
+    /// A part of the published log, which requires no token.
     Published,
     /// The metrics page. Scrapers request it every few seconds, and add parameters.
     Metrics,

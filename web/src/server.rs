@@ -79,7 +79,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Creates the entry point of a router that `pipeline` is around.
+    /// Creates the entry point of a router that is wrapped in `pipeline`.
     #[must_use]
     pub const fn new(router: Router, pipeline: Pipeline) -> Self {
         Self {

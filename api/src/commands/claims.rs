@@ -135,7 +135,7 @@ impl EmailClaims {
 
     /// Creates rules that accept only the claims of the rule that applies. With these rules,
     /// [`rebuild`](eventstore::claim::table::rebuild()) deletes all other claims. `scheme` is the scheme of
-    /// the log meanwhile.
+    /// the log during the rebuild.
     #[must_use]
     pub const fn only(sealing: Sealing, scheme: ClaimScheme) -> Self {
         Self {

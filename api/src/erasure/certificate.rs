@@ -1,8 +1,8 @@
 //! Certificates of erasure, each in one small file.
 //!
 //! A certificate has two parts. The [`Proof`] proves that the log contains the event with which the patient
-//! was erased, and is checked without the log. The [`Attestation`] is a statement of the service about its
-//! stores at one time. It is not signed, and no proof covers the times in it other than `erased_at`.
+//! was erased, and can be checked without the log. The [`Attestation`] is a statement of the service about
+//! its stores at one time. It is not signed, and no proof covers the times in it other than `erased_at`.
 
 use cqrs_es::Aggregate;
 use domain::{ErasureScope, PATIENT_ERASED, Patient};
@@ -49,7 +49,7 @@ pub struct Attestation {
     /// When the erasure was recorded.
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub erased_at: Timestamp,
-    /// The time that marks the patient's data key as destroyed.
+    /// The time that is recorded for the destruction of the patient's data key.
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Timestamp,
     /// The stores that the service checked, and that have no data of the patient: `key`, read tables by name,

@@ -40,7 +40,7 @@ struct Links {
 }
 
 /// Deletes the entries of the links that were written before `before`. Without an `actor`, nothing is
-/// deleted. If this is interrupted, a repetition continues.
+/// deleted. If the call is interrupted, another call continues.
 ///
 /// # Errors
 ///

@@ -99,8 +99,8 @@ pub enum SealingError {
         #[source]
         error: SealError,
     },
-    /// The store never held the key of a sealed event. The event is not treated as erased, because the store
-    /// may be the store of another log.
+    /// The store has neither the key of a sealed event nor a record that the key was erased. The event is not
+    /// treated as erased, because the store may be the store of another log.
     #[error(
         "the event at position {position} is sealed, but the keys' database never held its key: is it the right database?"
     )]
@@ -274,8 +274,8 @@ impl Sealing {
         events.into_iter().map(open).collect()
     }
 
-    /// Like [`Sealing::open`], but an event that was altered stays as it is stored, so that it concerns its
-    /// own aggregate alone: readers of the payload reject its version. A missing key or keyring concerns the
+    /// Like [`Sealing::open`], but an event that was altered stays as it is stored. It then affects only its
+    /// own aggregate, because readers of the payload reject its version. A missing key or keyring affects the
     /// whole log, and is an error.
     ///
     /// # Errors

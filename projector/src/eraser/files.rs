@@ -164,7 +164,7 @@ async fn is_deleted(database: &Database, erasure: &RecordedEvent) -> eventstore:
     Ok(true)
 }
 
-/// Moves the checkpoint, unless another process has moved it meanwhile.
+/// Moves the checkpoint, unless another process has moved it in the meantime.
 async fn advance(database: &Database, from: Position, to: Position) -> eventstore::Result<()> {
     checkpoint::load_or_create(database, REWRITTEN).await?;
     let mut transaction = database.begin().await?;

@@ -1,9 +1,9 @@
 //! The database of the keys: the database of the log, or a separate database.
 //!
-//! A database of their own has the table `key_store`, whose row names the log. Every write locks or reads
-//! this row, so a process that is connected to another database neither adds a key nor counts a key as
-//! erased. A new key is committed before the events that are sealed with it. If their append fails, the key
-//! stays, and the next events of the aggregate use it.
+//! A separate database has the table `key_store`, whose row names the log. Every write locks or reads this
+//! row, so a process that is connected to another database neither adds a key nor treats a key as erased. A
+//! new key is committed before the events that are sealed with it. If their append fails, the key stays, and
+//! the next events of the aggregate use it.
 
 use std::fmt;
 use std::sync::Arc;
