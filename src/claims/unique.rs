@@ -114,7 +114,11 @@ async fn change(
 
 /// Gives all patients the claims of these rules, and deletes other claims.
 async fn give(log: &EventLog, rules: &dyn Fn(Sealing) -> EmailClaims, json: bool) -> anyhow::Result<Rebuilt> {
-    let sealing = log.database().sealing().cloned().context("the log is unencrypted")?;
+    let sealing = log
+        .database()
+        .sealing()
+        .cloned()
+        .context("the log is unencrypted")?;
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let rebuilt = table::rebuild(log, &rules(sealing), AGGREGATE_TYPE, |done| {
