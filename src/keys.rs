@@ -61,7 +61,7 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove a wrapping key that wraps no data key any more
+    /// Remove a wrapping key that no longer wraps any data key
     Remove {
         /// Id of the wrapping key
         #[arg(value_parser = wrapping_key)]

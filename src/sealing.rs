@@ -178,7 +178,7 @@ async fn open_with_keyring(
     })
 }
 
-/// Checks that the keyring and the keys are those of this log.
+/// Checks that the keyring and the keys belong to this log.
 async fn check(
     settings: &Settings,
     database: &Database,

@@ -225,8 +225,8 @@ impl Commands {
         self.sealing().as_ref().map(Sealing::keyring)
     }
 
-    /// Rejects an email that another patient has claimed in an older format. No process creates claims in
-    /// that format any more, so a check before the append suffices.
+    /// Rejects an email that another patient has claimed in an older format. No process creates new claims in
+    /// that format, so a check before the append suffices.
     async fn check_older_claims(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
         for claim in claims_of(self.sealing())?.older(email) {
             let holder = async {

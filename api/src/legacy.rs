@@ -56,7 +56,7 @@ pub(crate) async fn resolve(api: &Api, source: &ImportSource, old_id: &OldId) ->
 }
 
 /// Returns the numbers that patients had in the service of the setting. Patients who were not imported from
-/// there have none, and neither have patients whose registration cannot be read.
+/// there, and patients whose registration cannot be read, have no number.
 pub(crate) async fn numbers(api: &Api, ids: &[Uuid]) -> Result<HashMap<Uuid, u64>, ApiError> {
     // Generated ids have version 7, and derived ids have other versions.
     let derived: Vec<String> = ids

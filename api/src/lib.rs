@@ -12,7 +12,7 @@
 //! # Guarantees
 //!
 //! - 201 and 204 are sent only after the event is durable.
-//! - `GET /patients/{id}` is strongly consistent, whichever process serves it.
+//! - `GET /patients/{id}` is strongly consistent, in every process.
 //! - Every error response is an RFC 9457 problem ([`problem`]), except the report of `/health/ready`. No
 //!   error repeats personal data, and no error causes a panic.
 //! - The lengths of queues, the sizes of bodies and all waiting times are bounded.

@@ -1,8 +1,8 @@
 //! The web console: static files, which are embedded in the binary.
 //!
 //! The console is a client of the API that runs in a browser. It uses only the public routes, so other
-//! clients can do everything that the console can do. The files in `assets` are plain modules of JavaScript
-//! that browsers load as they are. The folder `assets/vendor` contains the only library, Preact with htm; see
+//! clients can do everything that the console can do. The files in `assets` are JavaScript modules that
+//! browsers load unchanged. The folder `assets/vendor` contains the only library, Preact with htm; see
 //! decision 21.
 //!
 //! # Guarantees

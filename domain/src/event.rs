@@ -222,8 +222,8 @@ impl PatientEvent {
     }
 }
 
-/// Returns the versions with which new events of a type are stored. There are none if the type is unknown.
-/// Each type has versions of its own.
+/// Returns the versions with which new events of a type are stored: an empty list if the type is unknown.
+/// Each type has its own version numbers.
 ///
 /// A registration is stored with version 1.1 only if it has a member that version 1.0 does not have, so that
 /// earlier programs can read all other registrations during an upgrade.

@@ -29,7 +29,7 @@ pub enum Error {
     /// The separate database of the keys failed.
     #[error("the keys' database: {0}")]
     Keys(#[source] Box<Error>),
-    /// An earlier statement on the connection did not finish, so the connection cannot be used any more.
+    /// An earlier statement on the connection did not finish, so the connection is unusable.
     #[error("database: an earlier statement on this connection did not finish")]
     UnfinishedConnection,
     /// A column has a value that this version of the program does not know.
@@ -225,7 +225,7 @@ impl Error {
         matches!(self, Self::Sealing(error) if matches!(**error, SealingError::Erased { .. }))
     }
 
-    /// Whether the error shows that the connection leads to another server than the one that accepts writes.
+    /// Whether the error shows that the connection does not lead to the server that accepts writes.
     pub(crate) fn shows_a_switch(&self) -> bool {
         match self {
             Self::ReadOnly(_) => true,

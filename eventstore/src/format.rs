@@ -1,7 +1,7 @@
 //! The format of the log: whether the personal data of its events is sealed.
 //!
 //! Every append locks the row of `log_format` together with the row of `log_head`. An append that was
-//! prepared for another format is therefore rejected, whichever process sends it.
+//! prepared for another format is therefore rejected, regardless of the process that sends it.
 
 use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};

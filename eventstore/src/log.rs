@@ -208,7 +208,7 @@ impl EventLog {
         row.as_ref().map(recorded).transpose()
     }
 
-    /// Returns the database's time; `None` for SQLite, which has no clock of its own.
+    /// Returns the database's time; `None` for SQLite, which has no clock.
     pub(crate) async fn database_time(&self) -> Result<Option<Timestamp>> {
         if self.database.dialect() == Dialect::Sqlite {
             return Ok(None);
@@ -293,7 +293,7 @@ impl EventLog {
     }
 
     /// Reads the first events of the given aggregates, all of one type, on `session`, with their personal
-    /// data opened. Aggregates without events have none.
+    /// data opened. Aggregates without events are absent.
     ///
     /// # Errors
     ///
@@ -320,8 +320,8 @@ impl EventLog {
     }
 
     /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The
-    /// statement finds the aggregates by their index, whatever the limit: a scan in order of position could
-    /// read the whole log.
+    /// statement finds the aggregates by their index for every limit: a scan in order of position could read
+    /// the whole log.
     ///
     /// # Errors
     ///

@@ -105,7 +105,7 @@ pub trait Projection: Send + Sync + 'static {
     /// Returns the id of the aggregate that a row belongs to.
     fn aggregate_id(row: &Self::Row) -> &str;
 
-    /// Deletes the rows of the given aggregates, as far as they exist.
+    /// Deletes the rows of the given aggregates. Aggregates without rows are ignored.
     fn delete(
         transaction: &mut Transaction<'_>,
         generation: i64,

@@ -73,8 +73,8 @@ pub enum SchemaError {
     /// The versions of the service's steps do not ascend, or are not between 1 and [`LAST_VERSION`].
     #[error("the versions of the steps do not ascend from 1 to at most {LAST_VERSION}")]
     Versions,
-    /// The database has the tables of a log and should have the keys of a log, or vice versa. A log and keys
-    /// that are kept apart from it need separate databases.
+    /// The database has the tables of a log and should have the keys of a log, or vice versa. A log and its
+    /// separate keys need separate databases.
     #[error("the database has {found}, so it cannot have {wanted}: use another database")]
     OtherUse {
         /// What the database has.

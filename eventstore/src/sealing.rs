@@ -1,7 +1,7 @@
 //! Sealing of personal data, so that it can be erased from an append-only log.
 //!
-//! Each aggregate has a data key of its own, and the personal members of its events are stored encrypted with
-//! that key. The hash chain and the Merkle tree are over the stored form. When the data key is destroyed, the
+//! Each aggregate has its own data key, and the personal members of its events are stored encrypted with that
+//! key. The hash chain and the Merkle tree cover the stored form. When the data key is destroyed, the
 //! personal data of the aggregate can no longer be read, in any copy of the log, and the chain, the roots and
 //! all proofs remain valid.
 //!

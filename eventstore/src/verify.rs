@@ -1,8 +1,8 @@
 //! Verification of a whole log.
 //!
 //! Every link of the chain is recomputed from the columns of its event and compared with the stored link,
-//! from the first event to `log_head`. The result contains the first inconsistent position and, as far as the
-//! log shows it, the change at that position.
+//! from the first event to `log_head`. The result contains the first inconsistent position and, if the log
+//! shows it, the change at that position.
 //!
 //! A consistent log may still have been rewritten from some event on, with all links recomputed. Only a
 //! comparison with a head kept from before the rewrite detects this: see [`Trusted`].

@@ -193,7 +193,7 @@ impl PatientReads {
         self.by_id.ask(id).await?
     }
 
-    /// Returns a page of the active patients, as far as they are projected, from the replica if there is one.
+    /// Returns a page of the active patients that have been projected, from the replica if there is one.
     ///
     /// # Errors
     ///

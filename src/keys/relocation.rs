@@ -84,7 +84,7 @@ async fn move_keys(
     Ok(moved)
 }
 
-/// Fails if a projector or a mailer runs. An API process that runs cannot append any more.
+/// Fails if a projector or a mailer runs. An API process that is still running can no longer append.
 async fn check_stopped(log: &Database) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let projections = PROJECTIONS.into_iter().map(Registered::name);

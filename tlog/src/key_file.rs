@@ -117,7 +117,7 @@ impl KeyFile {
         }
     }
 
-    /// Reads the key, whatever its name is.
+    /// Reads the key without checking its name.
     ///
     /// # Errors
     ///

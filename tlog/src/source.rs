@@ -66,7 +66,7 @@ pub trait LogSource: Sync {
     /// Returns the newest checkpoint.
     fn checkpoint(&self) -> impl Future<Output = Result<SignedCheckpoint, SourceError>> + Send;
 
-    /// Returns the contents of a tile or entry bundle, or those of a wider one.
+    /// Returns the contents of a tile or entry bundle, or of a wider tile with the same level and index.
     fn tile(&self, tile: &Tile) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send;
 }
 

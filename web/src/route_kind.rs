@@ -17,9 +17,8 @@ pub enum RouteKind {
     Command,
     /// A read of the current data.
     Read,
-    /// A read of the current data that is batched with other reads and uses no connection of its own. A
-    /// request without a query string runs in the task of its connection, and is dropped if its client
-    /// disconnects.
+    /// A read of the current data that is batched with other reads and has no separate connection. A request
+    /// without a query string runs in the task of its connection, and is dropped if its client disconnects.
     BatchedRead,
     /// A read for auditors, such as a read of past data.
     Audit,

@@ -1,4 +1,4 @@
-//! The steps of the schema: those of the log, and those that a service adds.
+//! The steps of the schema: the steps of the log, and the steps that a service adds.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

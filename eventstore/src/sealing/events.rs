@@ -84,7 +84,7 @@ pub enum SealingError {
         /// Position of the event.
         position: Position,
     },
-    /// The aggregate was erased, so nothing can be sealed for it any more.
+    /// The aggregate was erased, so no further event of it can be sealed.
     #[error("the aggregate was erased")]
     Erased {
         /// Time of the erasure.
@@ -132,7 +132,7 @@ impl SealingError {
 #[derive(Debug)]
 #[must_use = "the new key must be stored, and the events appended"]
 pub struct SealedEvents {
-    /// The events as they are appended.
+    /// The sealed events, ready to be appended.
     pub events: Vec<NewEvent>,
     /// The new key of the aggregate, unless it is stored already. [`Append::sealed`](crate::Append::sealed)
     /// stores it in the transaction of the events.
@@ -200,9 +200,9 @@ impl Sealing {
         &self.0.store
     }
 
-    /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so none is looked
-    /// up. Two processes may seal the first event of an aggregate at the same time. They then use the same
-    /// key, or two keys, of which only one is accepted, together with its events.
+    /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so the database is
+    /// not read. Two processes may seal the first event of an aggregate at the same time. They then use the
+    /// same key, or two keys, of which only one is accepted, together with its events.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl Sealing {
         events.into_iter().map(open).collect()
     }
 
-    /// Like [`Sealing::open`], but an event that was altered stays as it is stored. It then affects only its
+    /// Like [`Sealing::open`], but an event that was altered is returned as stored. It then affects only its
     /// own aggregate, because readers of the payload reject its version. A missing key or keyring affects the
     /// whole log, and is an error.
     ///

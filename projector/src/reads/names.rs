@@ -11,13 +11,13 @@
 //! # Candidates
 //!
 //! The range of a query word consists of the words that begin with it. The work for a page is bounded,
-//! whatever the query and however many patients match. Candidates come from the range of one of the two
+//! regardless of the query and of the number of matches. Candidates come from the range of one of the two
 //! longest query words, because long words tend to be rare. The first of these strategies that applies is
 //! used:
 //!
 //! 1. If the range of one of these words has few entries, their ids are sorted.
-//! 2. If the range of one of these words has few entries besides those of the word itself, their ids are
-//!    sorted together with the next ids of the word, which are already in order.
+//! 2. If the range of one of these words has few entries of longer words, their ids are sorted together with
+//!    the next ids of the word, which are already in order.
 //! 3. Otherwise, all patients are candidates.
 //!
 //! A page takes a limited number of candidates. It then ends at the last candidate, and may have fewer

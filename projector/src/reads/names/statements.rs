@@ -41,7 +41,7 @@ pub(super) fn word_statement(dialect: Dialect) -> String {
     with_names(&ids_of_word(dialect))
 }
 
-/// Returns the statement that merges the next ids of a word and those of the longer words in its range. At
+/// Returns the statement that merges the next ids of a word with the ids of the longer words in its range. At
 /// most [`super::SearchBounds::entries`] and the limit of the statement are sorted.
 pub(super) fn merged_statement(dialect: Dialect) -> String {
     with_names(&format!(
