@@ -197,7 +197,8 @@ async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow:
     ))
 }
 
-/// Records the erasures of patients whose keys are destroyed, if the log has the patient but not the erasure.
+/// Records the erasures of patients whose keys are destroyed, if the log contains the patient but not the
+/// erasure.
 async fn record_lost(settings: &Settings, log: &EventLog, keys: &KeyStore) -> anyhow::Result<u64> {
     // The patients are erased already, so no retention period applies.
     let commands = StartedCommands::new(settings, log);

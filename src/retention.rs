@@ -181,9 +181,9 @@ pub(crate) async fn erase_due(
     Ok(())
 }
 
-/// Checks the date that the clock shows, because a patient who is erased too early is lost. MySQL and MariaDB
-/// compare the clock with their own at each append. SQLite has no clock, so only the log and `today` can show
-/// that the clock is wrong.
+/// Checks the date that the clock shows, because an erasure that happens too early cannot be undone. On MySQL
+/// and MariaDB, each append also compares the clock with the clock of the database. SQLite has no clock, so
+/// only the log and `today` can show that the clock is wrong.
 async fn check_date(log: &EventLog, today: Option<NaiveDate>, now: Timestamp) -> anyhow::Result<()> {
     let date = now.to_datetime().map(|now| now.date_naive());
     let date = date.context("the clock shows no valid date")?;

@@ -75,7 +75,7 @@ pub struct ErasureStatus {
     #[schema(value_type = Vec<String>, example = json!([]))]
     pub pending: Vec<&'static str>,
     /// Positions of the patient's events that stay readable in the log, in exports and in the feed, because
-    /// they were recorded before the log was sealed. Other answers do not show their personal data.
+    /// they were recorded before the log was sealed. Other responses do not show their personal data.
     #[schema(value_type = Vec<i64>, example = json!([]))]
     pub positions_in_clear: Vec<Position>,
     /// Whether nothing is pending.

@@ -6,8 +6,8 @@
 //! and the projector share only the read table. The routes below `/mail` return the types of the mailer
 //! crate.
 //!
-//! The `web` crate contains what does not depend on patients: connections, the request pipeline, access
-//! control, problem details and the table of routes.
+//! The `web` crate contains the parts that do not depend on patients: connections, the request pipeline,
+//! access control, problem details and the table of routes.
 //!
 //! # Guarantees
 //!

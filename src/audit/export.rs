@@ -224,7 +224,8 @@ impl FileSink {
     /// Finds the last place up to which the file matches the log from `start` on, truncates the file there,
     /// and seeks to its end.
     async fn resume(&mut self, log: &EventLog, start: LogPlace) -> anyhow::Result<LogPlace> {
-        // Events that were opened earlier may have been erased since, so an open export starts again.
+        // Patients whose events were opened earlier may have been erased since, so an open export starts
+        // again.
         let mut place = start;
         if !self.export.open {
             let marked = self.marked(log).await?;

@@ -74,7 +74,7 @@ impl SignedCheckpoints {
     }
 
     /// Returns the signed checkpoint with the largest size among those that enough witnesses have cosigned,
-    /// if any. Without a quorum, these are all checkpoints.
+    /// if any. With a quorum of 0, every checkpoint counts as cosigned.
     ///
     /// # Errors
     ///

@@ -116,7 +116,7 @@ impl Front {
 }
 
 /// Serves a router without the pipeline on `listener` until `shutdown`: the limits of the listener apply, but
-/// no access control, rate limits and checks of hosts.
+/// not access control, rate limits and checks of hosts.
 ///
 /// # Errors
 ///

@@ -87,8 +87,8 @@ impl Commands {
         Ok(imports.iter().zip(&ids).map(earlier).collect())
     }
 
-    /// Whether every import reads or writes a database before its append: it stores a data key in the keys'
-    /// database, or looks up the claims of an older log.
+    /// Whether every import accesses a database before its append, because it stores a data key in the keys'
+    /// database or looks up the claims of an older log.
     #[must_use]
     pub fn import_needs_connection(&self) -> bool {
         self.sealing().is_some_and(|sealing| {

@@ -53,7 +53,7 @@ pub struct Attestation {
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Timestamp,
     /// The stores that the service checked, and that have no data of the patient: `key`, read tables by name,
-    /// `mail`, with SQLite, `file`, and `replica`, if there is one.
+    /// `mail`, on SQLite `file`, and with a replica `replica`.
     #[schema(example = json!(["key", "patient_view", "patient_names", "mail"]))]
     pub checked_stores: Vec<String>,
     /// When the service checked the stores.

@@ -4,8 +4,8 @@
 use axum::http::StatusCode;
 use web::problem::Kind;
 
-/// Number of seconds that a client waits before it retries, for problems that last longer, because an
-/// operator must repair them or a table is being filled.
+/// Value of `Retry-After`, in seconds, for problems that last until an operator repairs something or a table
+/// has been filled.
 const LASTING: u64 = 30;
 
 /// A problem type, and its explanation.

@@ -151,8 +151,8 @@ struct Parts {
 }
 
 impl Sealing {
-    /// Creates the sealing of the log with these keys, or of the log with this id, whose database has the
-    /// keys. `claims` is the version of the claim rules of the log
+    /// Creates the sealing of a log. `keys` are its data keys, or its id if the keys are in the database of
+    /// the log. `claims` is the version of the claim rules of the log
     /// ([`LogFormat::claims`](crate::LogFormat::claims)).
     #[must_use]
     pub fn new(
