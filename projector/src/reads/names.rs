@@ -43,7 +43,7 @@ pub struct SearchBounds {
     /// Maximum number of entries of a range whose ids are sorted.
     pub entries: usize,
     /// Maximum number of candidates for a page of a query with several words. If all patients are candidates,
-    /// a longer page takes as many as it has patients, and one more.
+    /// a page with a larger limit takes one candidate more than its limit.
     pub candidates: usize,
     /// Maximum number of candidates for a page of a query with one word. All these candidates match.
     pub matches: usize,
