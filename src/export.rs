@@ -29,7 +29,7 @@ pub(crate) struct ExportArguments {
     /// Write a FHIR R4 Patient resource on each line
     #[arg(long, required = true)]
     fhir: bool,
-    /// Output file, which appears under its name when it is complete; - for standard output (default)
+    /// Output file, which gets its final name when it is complete; - for standard output (default)
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
