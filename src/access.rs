@@ -64,7 +64,7 @@ pub(crate) struct LoadedAccess {
 }
 
 /// Access control read from the settings, before files and keys are read. Without access tokens and without
-/// an issuer, the API serves only this machine, unless `AUTH=off`.
+/// an issuer, the API serves only this machine, unless `AUTH=off` is set.
 pub(crate) struct ConfiguredAccess {
     tokens: Option<TokensFrom>,
     issuer: Option<issuer::ConfiguredIssuer>,

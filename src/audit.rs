@@ -60,8 +60,8 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Recompute the hash chains of the log and of the record of reads; exit code 1 on a mismatch, 2 if this
-    /// cannot be completed
+    /// Recompute the hash chains of the log and of the record of reads; exit code 1 on a mismatch, 2 if the
+    /// verification cannot be completed
     Verify {
         /// Trusted head, with its hash or its root; can be repeated
         #[arg(long, value_name = "POSITION:HASH")]
@@ -106,8 +106,7 @@ pub(crate) enum AuditCommand {
         /// Output format
         #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
         format: ExportFormat,
-        /// Add the personal data in clear, as the member `opened`: the export can then no longer forget a
-        /// patient
+        /// Add the decrypted personal data, as the member `opened`: an erasure does not reach this file
         #[arg(long)]
         open: bool,
         /// Output file, which appears when it is complete; - or no file for standard output
@@ -125,7 +124,7 @@ pub(crate) enum AuditCommand {
         /// Position of the event
         #[arg(required_unless_present = "from")]
         position: Option<u64>,
-        /// Last position of the earlier log: proves that nothing up to it has changed
+        /// Last position of the earlier log: proves that no event up to this position has changed
         #[arg(long, value_name = "POSITION")]
         from: Option<u64>,
         /// Last position of the log to prove against; default: the current head
@@ -159,8 +158,8 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Follow a published log from outside; exit code 5 on a fork, 6 if the log has shrunk, 7 on a signature
-    /// that is not trusted, 8 on silence, and with --once 2 if the log cannot be read
+    /// Follow a published log without access to its database; exit code 5 on a fork, 6 if the log has shrunk,
+    /// 7 on an untrusted signature, 8 if it is silent, and with --once 2 if the log cannot be read
     Watch(WatchArguments),
     /// Write the checkpoint, tiles and entries of the published log as static files, each verified; writes
     /// only new files

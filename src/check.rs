@@ -1,7 +1,7 @@
-//! `patients check`: whether the servers, files and settings of this configuration are fit for real patients.
+//! `patients check`: whether the servers, files and settings of this configuration are ready for production.
 //!
-//! The command changes nothing. It prints one finding for each subject that is in order, and one for each
-//! problem, with what to do.
+//! The command changes nothing. It prints one finding for each check that succeeds, and one for each problem,
+//! with advice.
 
 mod database;
 mod server;

@@ -81,7 +81,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check that the service is fit for production: exit code 1 if not
+    /// Check that the configuration is ready for production: exit code 1 if not
     Check {
         #[command(flatten)]
         format: OutputFormat,

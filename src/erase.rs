@@ -150,7 +150,7 @@ fn shown(status: &ErasureStatus) -> String {
             .map(Position::to_string)
             .collect();
         lines.push(format!(
-            "in clear   the events at {} were recorded before the log was sealed, and stay readable in it",
+            "readable   the events at {} were recorded before the log was sealed, and stay unencrypted in it",
             positions.join(", ")
         ));
     }
@@ -162,7 +162,7 @@ fn shown(status: &ErasureStatus) -> String {
 async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
     let Some(sealing) = database.sealing() else {
-        bail!("the log is in clear, so it has no keys");
+        bail!("the log is unencrypted, so it has no keys");
     };
     let keys = sealing.keys();
     let filter = EventFilter {
@@ -197,7 +197,8 @@ async fn replay(settings: &Settings, database: &Database, json: bool) -> anyhow:
     ))
 }
 
-/// Records the erasures of patients whose keys are destroyed, if the log has the patient but not the erasure.
+/// Records the erasures of patients whose keys are destroyed, if the log contains the patient but not the
+/// erasure.
 async fn record_lost(settings: &Settings, log: &EventLog, keys: &KeyStore) -> anyhow::Result<u64> {
     // The patients are erased already, so no retention period applies.
     let commands = StartedCommands::new(settings, log);

@@ -29,7 +29,8 @@ pub(crate) enum LeftInClear {
     Patients(u64),
 }
 
-/// A published log is not what it was. The context of the error describes the details.
+/// A published log contradicts what was seen before, or is silent. The context of the error describes the
+/// details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Alarmed {
     /// The log does not extend the log that was seen before.
@@ -41,7 +42,7 @@ pub(crate) enum Alarmed {
     /// A checkpoint is not signed by a trusted key.
     #[error("alarm: signature")]
     Signature,
-    /// The log shows no sign of life.
+    /// The log is silent.
     #[error("alarm: silence")]
     Silence,
 }

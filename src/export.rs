@@ -29,7 +29,7 @@ pub(crate) struct ExportArguments {
     /// Write a FHIR R4 Patient resource on each line
     #[arg(long, required = true)]
     fhir: bool,
-    /// Output file, which appears under its name when it is complete; - for standard output (default)
+    /// Output file, which gets its final name when it is complete; - for standard output (default)
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -57,7 +57,7 @@ async fn export(
     if let Err(reached) = reads.wait_for(head, PageSource::Patients, wait).await? {
         bail!("the read table has reached position {reached} of {head}: is the projector running?");
     }
-    tracing::warn!("the export has personal data in clear, which an erasure does not reach");
+    tracing::warn!("the export contains unencrypted personal data, which an erasure does not reach");
     let range = ReadRange {
         after: Some(0),
         to: Some(head.get()),

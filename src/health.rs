@@ -21,8 +21,8 @@ const LARGEST_LAG: Duration = Duration::from_secs(30);
 
 /// Maximum time that an email may be due while no mailer can send.
 const LONGEST_DUE: Duration = Duration::from_mins(5);
-/// Maximum time that an email may be due while a mailer can send. Even a slow mail server needs less time for
-/// the emails before it.
+/// Maximum time that an email may be due while a mailer can send. Even a slow mail server accepts all earlier
+/// emails in less time.
 const LONGEST_DUE_IF_READY: Duration = Duration::from_mins(30);
 
 /// A role to check.

@@ -1,8 +1,8 @@
 //! `patients import`: registers the patients of another service.
 //!
-//! A task reads batches of rows. Each row is checked by the rules of `POST /register`. The patients who were
-//! imported before are found with one statement for each batch, and all others are registered through the
-//! append queue, many at a time. Memory use therefore does not grow with the number of rows.
+//! A task reads batches of rows. Each row is checked with the rules of `POST /register`. The patients who
+//! were imported before are found with one statement for each batch, and all others are registered through
+//! the append queue, many at a time. Memory use therefore does not grow with the number of rows.
 //!
 //! The id of a patient is derived from the source and the old id, so an import can be killed at any moment
 //! and repeated, and several processes can import the same patients.

@@ -61,7 +61,7 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove a wrapping key that wraps no data key any more
+    /// Remove a wrapping key that no longer wraps any data key
     Remove {
         /// Id of the wrapping key
         #[arg(value_parser = wrapping_key)]
@@ -198,7 +198,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Database, Sealing)> {
         return Ok((database, sealing));
     }
     database.close().await;
-    bail!("the log is in clear, so it has no keys")
+    bail!("the log is unencrypted, so it has no keys")
 }
 
 async fn rotate(settings: &Settings, json: bool) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use eventstore::{Clock, Database, DatabaseOptions, KeysPlace, LogFormat, SystemC
 use crate::database::{self, DatabaseWait, Missing, Target, advised};
 use crate::settings::Settings;
 
-/// How long a request waits for a connection. It may hold a connection to the log meanwhile.
+/// How long a request waits for a connection. While it waits, it may hold a connection to the log.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The kind of process that opens the databases.

@@ -56,7 +56,7 @@ async fn format(database: &Database, json: bool) -> anyhow::Result<()> {
     let number = format.number();
     let text = match format {
         LogFormat::Clear => {
-            format!("{number}: personal data is in clear; `patients log upgrade` seals new events")
+            format!("{number}: personal data is unencrypted; `patients log upgrade` seals new events")
         }
         LogFormat::Sealed(log, place) => {
             let keys = match place {
@@ -105,7 +105,7 @@ async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow
     let sealed = sealed?;
     sealing::open(settings, database, Opener::Command).await?;
     let Some(sealing) = database.sealing().cloned() else {
-        bail!("the log is in clear");
+        bail!("the log is unencrypted");
     };
     let log = EventLog::new(database.clone());
     if LogFormat::claims(database).await? != upgrading {

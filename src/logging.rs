@@ -81,7 +81,8 @@ pub(crate) fn start(settings: &Settings, command: Option<&Command>) -> anyhow::R
 }
 
 /// Whether a line may be written, regardless of `LOG`. Below info, drivers and libraries may log the data
-/// that they transfer, also in future versions. Only this project's own crates may log below info.
+/// that they transfer, and future versions of them may do so too. Only this project's own crates may log
+/// below info.
 fn may_be_said(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let of = target.split_once("::").map_or(target, |(of, _)| of);

@@ -74,7 +74,7 @@ impl<T> ReloadedFiles<T> {
         }
     }
 
-    /// Returns the parsed files if they have changed since the last check. Unusable files may be half
+    /// Returns the parsed files if they have changed since the last check. Unusable files may be partially
     /// written, or only one file of a pair may have been replaced. Unusable files cause an error only if the
     /// next check finds the same contents.
     async fn check(&mut self) -> Option<anyhow::Result<T>> {

@@ -132,7 +132,7 @@ async fn status(settings: &Settings, database: &Database, json: bool) -> anyhow:
 struct ErasedDue {
     /// Erased patients.
     erased: u64,
-    /// Erased patients of whom events stay in clear.
+    /// Erased patients who still have unencrypted events.
     partial: u64,
     /// Patients who are due but have a hold.
     held: u64,
@@ -140,8 +140,8 @@ struct ErasedDue {
     failed: u64,
 }
 
-/// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped. A patient
-/// who cannot be erased does not stop the others. `today` is the date that the clock must show.
+/// Erases the deleted patients whose retention period has ended. Patients with a hold are skipped. If a
+/// patient cannot be erased, the others are still erased. `today` is the date that the clock must show.
 pub(crate) async fn erase_due(
     settings: &Settings,
     database: &Database,
@@ -181,9 +181,9 @@ pub(crate) async fn erase_due(
     Ok(())
 }
 
-/// Checks the date that the clock shows, because a patient who is erased too early is lost. MySQL and MariaDB
-/// compare the clock with their own at each append. SQLite has no clock, so only the log and `today` can show
-/// that the clock is wrong.
+/// Checks the date that the clock shows, because an erasure that happens too early cannot be undone. On MySQL
+/// and MariaDB, each append also compares the clock with the clock of the database. SQLite has no clock, so
+/// only the log and `today` can show that the clock is wrong.
 async fn check_date(log: &EventLog, today: Option<NaiveDate>, now: Timestamp) -> anyhow::Result<()> {
     let date = now.to_datetime().map(|now| now.date_naive());
     let date = date.context("the clock shows no valid date")?;

@@ -24,8 +24,7 @@ use crate::settings::Settings;
 
 /// Name of the keyring file in the folder of an SQLite database.
 const KEYRING: &str = "keyring.json";
-/// Interval at which a role checks whether the log was sealed meanwhile, or whether a changed keyring can be
-/// used.
+/// Interval at which a role checks whether the log has been sealed, or whether a changed keyring can be used.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Number of checks for which the keyring of a log that was just sealed may be unusable.
 const FAILURES: u32 = 4;
@@ -94,7 +93,7 @@ pub(crate) struct OpenedLog {
     files: ReloadedFiles<Keyring>,
 }
 
-/// Opens the log with the keyring. Returns `None` if the log is in clear.
+/// Opens the log with the keyring. Returns `None` if the log is unencrypted.
 pub(crate) async fn open(
     settings: &Settings,
     database: &Database,
@@ -106,7 +105,7 @@ pub(crate) async fn open(
                 .email_unique()
                 .filter(|rule| *rule != EmailUniqueness::Email)
             {
-                tracing::warn!("EMAIL_UNIQUE={rule} has no effect, because the log is in clear");
+                tracing::warn!("EMAIL_UNIQUE={rule} has no effect, because the log is unencrypted");
             }
             Ok(None)
         }
@@ -179,7 +178,7 @@ async fn open_with_keyring(
     })
 }
 
-/// Checks that the keyring and the keys are those of this log.
+/// Checks that the keyring and the keys belong to this log.
 async fn check(
     settings: &Settings,
     database: &Database,
@@ -227,7 +226,7 @@ impl OpenedLog {
 }
 
 /// Replaces the keyring by each keyring that was read, until the sender is gone. Tries again while the
-/// database cannot be read, unless a newer keyring was read meanwhile.
+/// database cannot be read, until a newer keyring arrives.
 async fn replace_keyrings(
     database: &Database,
     sealing: &Sealing,

@@ -53,8 +53,8 @@ pub(crate) struct Settings {
     #[arg(skip)]
     pub(crate) wait: Duration,
 
-    /// Database: `mysql://user:password@host:port/name`, also with several servers (`host:port,host:port`), or
-    /// `sqlite://path`
+    /// Database: `mysql://user:password@host:port/name`, with one server or several (`host:port,host:port`),
+    /// or `sqlite://path`
     #[arg(
         long,
         env,
@@ -65,8 +65,8 @@ pub(crate) struct Settings {
     pub(crate) database_url: String,
 
     /// MySQL replica for reads that may be out of date: the list, searches by name, the feed and exports. A
-    /// URL like `DATABASE_URL`, also with several servers, of which the first that answers is used. Each
-    /// process with the API has a second pool of connections, to this database
+    /// URL like `DATABASE_URL`. If it lists several servers, the first that answers is used. Each process
+    /// with the API has a second pool of connections, to this database
     #[arg(long, env, global = true, hide_env_values = true)]
     database_read_url: Option<String>,
 
@@ -84,14 +84,15 @@ pub(crate) struct Settings {
 
     // Reads reserve ten connections, and a rebuild takes four. The subscriptions, the mail and all other
     // requests share the rest.
-    /// Size of the pool of database connections. On MySQL, an API process opens up to five more outside the
-    /// pool: one for appends, and up to four to read events before amendments and deletions. While it
-    /// replaces connections after a failure, it briefly has more
+    /// Size of the pool of database connections. On MySQL, an API process opens up to five more connections
+    /// outside the pool: one for appends, and up to four to read events before amendments and deletions.
+    /// While a process replaces connections after a failure, it briefly has more connections
     #[arg(long, env, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1000))]
     pub(crate) database_connections: u32,
 
     /// Redis server through which processes notify each other of new events: `redis://host:port`, or
-    /// `redis+sentinel://host:port,host:port/master`. Without it, notifications stay within the process
+    /// `redis+sentinel://host:port,host:port/master`. Without this setting, notifications stay within the
+    /// process
     #[arg(long, env, global = true, hide_env_values = true)]
     redis_url: Option<String>,
 
@@ -112,8 +113,8 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) http_connections: u32,
 
-    /// Timeout for receiving the head of a request, and for the TLS handshake before it; a quarter of it
-    /// while fewer than a quarter of the connections are free
+    /// Timeout for receiving the head of a request, and for the TLS handshake before it; while fewer than a
+    /// quarter of the connections are free, the timeout is a quarter of this time
     #[arg(long, env, global = true, default_value = "20s", value_parser = head_timeout)]
     pub(crate) head_timeout: Duration,
 
@@ -179,12 +180,12 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_parser = metrics_addr)]
     pub(crate) metrics_addr: Option<SocketAddr>,
 
-    /// OpenTelemetry collector for traces by OTLP (http/protobuf): its base URL, such as
-    /// `http://127.0.0.1:4318`. Without it, no traces are sent
+    /// Base URL of the OpenTelemetry collector that receives traces over OTLP (http/protobuf), such as
+    /// `http://127.0.0.1:4318`. Without this setting, no traces are sent
     #[arg(long, env, global = true, hide_env_values = true)]
     otel_exporter_otlp_endpoint: Option<String>,
 
-    /// `off` confirms that the API runs without authentication, also for requests from other machines. It
+    /// `off` confirms that the API runs without authentication, even for requests from other machines. It
     /// cannot be combined with access tokens or an issuer of JWTs
     #[arg(long, env, global = true, value_parser = auth)]
     auth: Option<Auth>,
@@ -224,16 +225,17 @@ pub(crate) struct Settings {
     #[arg(long, env, global = true, value_enum, default_value_t = Switch::Off)]
     retention_override: Switch,
 
-    /// Maximum time that a read waits for the position in Min-Position
+    /// Maximum time that a read waits for the position in Min-Position, and that an erasure or a request for
+    /// its certificate waits until everything is destroyed
     #[arg(long, env, global = true, default_value = "2s", value_parser = duration)]
     pub(crate) read_wait: Duration,
 
-    /// Timeout of a request; its body must arrive within half of it
+    /// Timeout of a request; its body must arrive within half of this time
     #[arg(long, env, global = true, default_value = "20s", value_parser = duration)]
     pub(crate) request_timeout: Duration,
 
-    /// Maximum number of registrations, amendments and deletions in the queue; further ones are answered with
-    /// 503
+    /// Maximum number of registrations, amendments and deletions in the queue; further requests are answered
+    /// with 503
     #[arg(long, env, global = true, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) append_queue: u32,
 
@@ -242,8 +244,9 @@ pub(crate) struct Settings {
     pub(crate) append_batch: u32,
 
     /// Maximum time to find out whether a registration, amendment or deletion was committed, if the
-    /// connection to the database was lost at the commit; longer than a failover of the database server
-    /// takes. Never longer than nine tenths of `REQUEST_TIMEOUT` after the request
+    /// connection to the database was lost at the commit. It should be longer than a failover of the database
+    /// server takes. The search ends at the latest when nine tenths of `REQUEST_TIMEOUT` have passed since
+    /// the request
     #[arg(long, env, global = true, default_value = "15s", value_parser = duration)]
     pub(crate) outcome_wait: Duration,
 

@@ -22,8 +22,8 @@ pub(crate) struct FoundByEmail {
 
 /// Returns at most `limit` active patients with this email, in the order of their ids after `after`.
 ///
-/// The read table finds the patients. If each patient has an email of its own, the claim on the email finds
-/// the patient too, so the search is then strongly consistent, like reads by id.
+/// The read table finds the patients. If no two patients share an email, the claim on the email also finds
+/// the patient, so the search is strongly consistent, like reads by id.
 ///
 /// # Errors
 ///

@@ -225,8 +225,8 @@ impl Commands {
         self.sealing().as_ref().map(Sealing::keyring)
     }
 
-    /// Rejects an email that another patient has claimed in an older format. No process creates claims in
-    /// that format any more, so a check before the append suffices.
+    /// Rejects an email that another patient has claimed in an older format. No process creates new claims in
+    /// that format, so a check before the append suffices.
     async fn check_older_claims(&self, id: Uuid, email: &str) -> Result<(), CommandError> {
         for claim in claims_of(self.sealing())?.older(email) {
             let holder = async {
@@ -249,7 +249,7 @@ impl Commands {
     /// amendment that changes nothing records no event.
     ///
     /// With a key, `expected_sequence` is required. A retry finds the event of the first request and gets the
-    /// same answer, whatever happened to the patient since.
+    /// same answer, even if the patient was changed or deleted since.
     ///
     /// # Errors
     ///

@@ -63,19 +63,19 @@ pub struct ErasureStatus {
     /// Reason: `request`, `retention` or `error`.
     #[schema(value_type = String, example = "request")]
     pub reason: ErasureReason,
-    /// `full`, or `partial` if the log has events of the patient in clear.
+    /// `full`, or `partial` if the log has unencrypted events of the patient.
     #[schema(value_type = String, example = "full")]
     pub scope: ErasureScope,
-    /// The time that marks the patient's data key as destroyed, which is the time of the erasure; `null` as
-    /// long as the key exists.
+    /// The time that is recorded for the destruction of the patient's data key, which is the time of the
+    /// erasure; `null` as long as the key exists.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Option<Timestamp>,
-    /// What still has data of the patient: `key`, read tables by name, `mail`, with SQLite, `file`: the
-    /// database file, which is rewritten last, or its write-ahead log, and `replica`, if there is one.
+    /// The stores that still have data of the patient: `key`, read tables by name, `mail`, on SQLite `file`
+    /// (the database file, which is rewritten last, or its write-ahead log), and with a replica `replica`.
     #[schema(value_type = Vec<String>, example = json!([]))]
     pub pending: Vec<&'static str>,
     /// Positions of the patient's events that stay readable in the log, in exports and in the feed, because
-    /// they were recorded before the log was sealed. Other answers do not show their personal data.
+    /// they were recorded before the log was sealed. Other responses do not show their personal data.
     #[schema(value_type = Vec<i64>, example = json!([]))]
     pub positions_in_clear: Vec<Position>,
     /// Whether nothing is pending.
@@ -122,8 +122,8 @@ pub async fn find(log: &EventLog, patient: Uuid) -> Result<Option<Erasure>, Read
 }
 
 /// Rewrites SQLite's files for the erasures whose rows are already deleted, unless another task of this
-/// process does, see [`files::rewrite`]. An error is logged, because the projector role tries again. Returns
-/// false after an error.
+/// process is already doing so, see [`files::rewrite`]. An error is only logged, because the projector role
+/// tries again. Returns false after an error.
 pub async fn rewrite_files(log: &EventLog, patience: Duration) -> bool {
     let rewritten = files::rewrite(log, patience).await;
     if let Err(error) = &rewritten {
@@ -143,7 +143,7 @@ pub(crate) struct StoredEvents {
     pub(crate) hold: Option<RecordedHold>,
     /// Whether the patient was erased.
     pub(crate) is_erased: bool,
-    /// Positions of the events whose personal data is in clear.
+    /// Positions of the events whose personal data is unencrypted.
     pub(crate) in_clear: Vec<Position>,
 }
 
@@ -208,7 +208,7 @@ async fn destruction_of_key(database: &Database, id: &str) -> Result<Option<Time
 }
 
 impl Erasure {
-    /// Returns the progress of the erasure if it cannot be read: everything is pending.
+    /// Returns the status of an erasure whose progress cannot be read: everything is pending.
     pub(crate) fn unknown_status(&self) -> ErasureStatus {
         ErasureStatus {
             id: self.patient,

@@ -2,8 +2,9 @@
 //!
 //! A stream has no queue, and does not keep a database connection. Once the client has consumed the previous
 //! events, the stream takes a connection, reads the next events, returns the connection, and only then sends
-//! the events. A slow client therefore delays only its own stream. A stream keeps one chunk in memory,
-//! however long the log is. The server drops a client that does not read at all (`stall` in the `web` crate).
+//! the events. A slow client therefore delays only its own stream. A stream keeps only one chunk in memory,
+//! regardless of the length of the log. The server drops a client that does not read at all (`stall` in the
+//! `web` crate).
 //!
 //! The following are limited:
 //!

@@ -9,9 +9,9 @@ pub(crate) const EVENT_POSITION: HeaderName = HeaderName::from_static("event-pos
 const MIN_POSITION: HeaderName = HeaderName::from_static("min-position");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Request headers of this API, besides those of the `web` crate.
+/// Request headers of this API, in addition to the headers of the `web` crate.
 pub(crate) static REQUEST_HEADERS: [HeaderName; 2] = [LAST_EVENT_ID, MIN_POSITION];
-/// Response headers of this API, besides those of the `web` crate.
+/// Response headers of this API, in addition to the headers of the `web` crate.
 pub(crate) static RESPONSE_HEADERS: [HeaderName; 1] = [EVENT_POSITION];
 
 /// `Min-Position`: a whole number, 0 or greater.

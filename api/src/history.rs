@@ -141,7 +141,7 @@ pub enum PastLookup {
     InFuture,
 }
 
-/// How a lookup is entered in the record of reads.
+/// The entry for a lookup in the record of reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupRecord {
     /// No entry: the request was rejected.
@@ -248,7 +248,7 @@ impl PatientHistory {
     }
 
     /// Like [`PatientHistory::state`]. If `now` is given and a wrong clock recorded an event with a later
-    /// time than `now`, the event counts from the time at which the log's clock was right again.
+    /// time than `now`, the event counts from the time at which the log's clock was correct again.
     async fn state_as_of(
         &self,
         id: Uuid,

@@ -36,8 +36,8 @@ impl From<Uuid> for ShownId {
     }
 }
 
-/// Returns the number that an old id is. Old ids are compared as text, so a number with leading zeros is
-/// another id and not a number.
+/// Returns an old id as a number. Returns `None` for a number with leading zeros, because old ids are
+/// compared as text.
 pub(crate) fn number(old_id: &str) -> Option<u64> {
     let number = old_id.parse::<u64>().ok()?;
     (number.to_string() == old_id).then_some(number)
@@ -56,7 +56,7 @@ pub(crate) async fn resolve(api: &Api, source: &ImportSource, old_id: &OldId) ->
 }
 
 /// Returns the numbers that patients had in the service of the setting. Patients who were not imported from
-/// there have none, and neither have patients whose registration cannot be read.
+/// there, and patients whose registration cannot be read, have no number.
 pub(crate) async fn numbers(api: &Api, ids: &[Uuid]) -> Result<HashMap<Uuid, u64>, ApiError> {
     // Generated ids have version 7, and derived ids have other versions.
     let derived: Vec<String> = ids

@@ -6,13 +6,13 @@
 //! and the projector share only the read table. The routes below `/mail` return the types of the mailer
 //! crate.
 //!
-//! The `web` crate contains what does not depend on patients: connections, the request pipeline, access
-//! control, problem details and the table of routes.
+//! The `web` crate contains the parts that do not depend on patients: connections, the request pipeline,
+//! access control, problem details and the table of routes.
 //!
 //! # Guarantees
 //!
 //! - 201 and 204 are sent only after the event is durable.
-//! - `GET /patients/{id}` is strongly consistent, whichever process serves it.
+//! - `GET /patients/{id}` is strongly consistent, in every process.
 //! - Every error response is an RFC 9457 problem ([`problem`]), except the report of `/health/ready`. No
 //!   error repeats personal data, and no error causes a panic.
 //! - The lengths of queues, the sizes of bodies and all waiting times are bounded.

@@ -37,7 +37,7 @@ pub enum ApiError {
     NotErased,
     /// These stores still have data of the erased patient.
     ErasureIncomplete(Vec<&'static str>),
-    /// The events of the erased patient at these positions stay in clear in the log.
+    /// The events of the erased patient at these positions stay unencrypted in the log.
     ErasurePartial(Vec<Position>),
     /// The patient has no hold.
     NotHeld,
@@ -46,7 +46,7 @@ pub enum ApiError {
     /// The patient cannot be erased until this moment, the end of the retention period; `None` if the patient
     /// is not deleted.
     RetentionPeriod(Option<Timestamp>),
-    /// The log is in clear, so no patient can be erased or held.
+    /// The log is unencrypted, so no patient can be erased or held.
     LogInClear,
     /// The keyring of this process does not open the log.
     KeyringUnusable,
@@ -192,7 +192,7 @@ impl From<ApiError> for Problem {
             ApiError::ErasurePartial(positions) => {
                 let first: Vec<_> = positions.iter().take(NAMED).map(Position::to_string).collect();
                 problem.with_detail(format!(
-                    "Events of the patient that stay in clear in the log: {}. Their first positions: {}.",
+                    "Events of the patient that stay unencrypted in the log: {}. Their first positions: {}.",
                     positions.len(),
                     first.join(", ")
                 ))

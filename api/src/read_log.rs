@@ -1,8 +1,8 @@
 //! The record of reads, in the table `audit_reads`: who read which patients and events, and when.
 //!
-//! [`ReadRecording`] says which reads over HTTP are recorded, and when their entries are durable. If an entry
-//! cannot be recorded, the data is not returned. One transaction writes all waiting entries, so concurrent
-//! reads share a connection and a commit.
+//! [`ReadRecording`] determines which reads over HTTP are recorded, and when their entries are durable. If an
+//! entry cannot be recorded, the data is not returned. One transaction writes all waiting entries, so
+//! concurrent reads share a connection and a commit.
 //!
 //! Entries are added and never changed. A stream has an entry for its beginning, and an entry for its end
 //! with the position that it reached.
@@ -84,7 +84,7 @@ impl ReadLog {
         }
     }
 
-    /// Records a read, whatever [`ReadRecording`] says. The entry is durable when this returns.
+    /// Records a read, regardless of [`ReadRecording`]. The entry is durable when this returns.
     ///
     /// # Errors
     ///

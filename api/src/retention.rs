@@ -189,7 +189,7 @@ pub async fn deleted_patients(
 }
 
 /// Returns the time of an event. If a wrong clock recorded a later time than `now`, returns the time at which
-/// the log's clock was right again, if it was.
+/// the log's clock was correct again, if it was.
 pub(crate) async fn right_time(
     log: &EventLog,
     (position, recorded_at): (Position, Timestamp),

@@ -32,7 +32,7 @@ request CLERK "$patient" --request PATCH --header "If-Match: $(header ETag)" \
   --header "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)" \
   --header 'Content-Type: application/merge-patch+json' --data '{"name": "Ana Gómez"}'
 
-# Every page of the list, which contains at least the registration.
+# Read every page of the list. Min-Position ensures that the list contains the registration.
 page="/patients?limit=2"
 while [[ -n $page ]]; do
   request CLERK "$url$page" --header "Min-Position: $position"

@@ -1,15 +1,15 @@
 //! The web console: static files, which are embedded in the binary.
 //!
-//! The console is a client of the API that runs in a browser. It uses only the public routes, so everything
-//! that it can do, other clients can do too. The files in `assets` are plain modules of JavaScript that
-//! browsers load as they are. The folder `assets/vendor` contains the only library, Preact with htm; see
+//! The console is a client of the API that runs in a browser. It uses only the public routes, so other
+//! clients can do everything that the console can do. The files in `assets` are JavaScript modules that
+//! browsers load unchanged. The folder `assets/vendor` contains the only library, Preact with htm; see
 //! decision 21.
 //!
 //! # Guarantees
 //!
 //! - The Content-Security-Policy allows only files of this service. It allows no inline scripts or styles,
 //!   and no conversion of strings to HTML.
-//! - The files contain no data, so everybody may load them.
+//! - The files contain no data of patients, so they require no token.
 //!
 //! # Adding a page
 //!

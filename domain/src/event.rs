@@ -49,8 +49,8 @@ pub const PERSONAL_FIELDS: &[&str] = &[
 ];
 
 /// The versions of events with personal data, each with the version with which such events are stored when
-/// their personal data is sealed. Sealing changes the stored form alone: readers get the event as it was
-/// before, with its version.
+/// their personal data is sealed. Sealing changes only the stored form: readers get the event as it was
+/// before sealing, with its original version.
 pub const SEALED_VERSIONS: &[(&str, &str)] = &[("1.0", "2.0"), ("1.1", "2.1")];
 
 /// A fact about one patient.
@@ -176,7 +176,8 @@ impl ErasureReason {
 pub enum ErasureScope {
     /// All events.
     Full,
-    /// Only the sealed events. The log also has events of the patient from before sealing, in clear.
+    /// Only the sealed events. The log also has unencrypted events of the patient, from before the log was
+    /// sealed.
     Partial,
 }
 
@@ -221,8 +222,8 @@ impl PatientEvent {
     }
 }
 
-/// Returns the versions with which new events of a type are stored. There are none if the type is unknown.
-/// Each type has versions of its own.
+/// Returns the versions with which new events of a type are stored: an empty list if the type is unknown.
+/// Each type has its own version numbers.
 ///
 /// A registration is stored with version 1.1 only if it has a member that version 1.0 does not have, so that
 /// earlier programs can read all other registrations during an upgrade.

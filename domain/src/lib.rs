@@ -27,7 +27,7 @@
 //! | [`Import`], [`ImportSource`], [`OldId`] | the registration of a patient of another service |
 //! | [`Name`], [`Email`], [`Phone`], [`DocumentUrl`] | single values, each with its own rules and errors |
 //! | [`UrlSchemes`] | allowed schemes of document URLs |
-//! | [`mailbox_key`], [`email_claim_key`] | equality of email addresses, in sealed logs and in logs in clear |
+//! | [`mailbox_key`], [`email_claim_key`] | equality of email addresses, in sealed and in unencrypted logs |
 //! | [`EmailUniqueness`] | which active patients may share an email address |
 //! | [`name_key`] | key of a name with which version 0.1 searches |
 //! | [`name_words`], [`NameQuery`], [`prefix_end`] | search for names by the beginnings of any words |

@@ -28,7 +28,7 @@ pub enum PatientState {
     Active(PatientDetails),
     /// Deleted. Only the history still contains the details.
     Deleted,
-    /// Erased. Nothing contains the details any more.
+    /// Erased. The details can no longer be read.
     Erased,
 }
 
@@ -60,7 +60,7 @@ impl Patient {
         self.hold.as_ref()
     }
 
-    /// Returns the events that the command causes. There are none if the command changes nothing.
+    /// Returns the events that the command causes: an empty list if the command changes nothing.
     fn decide(&self, command: PatientCommand) -> Result<Vec<PatientEvent>, PatientError> {
         match command {
             PatientCommand::RegisterPatient(registration) => self.register(registration.into()),

@@ -9,8 +9,8 @@ use crate::{
 pub struct Registration {
     /// The patient's name.
     pub name: Name,
-    /// The patient's email address, to which the confirmation is sent. No two active patients share an
-    /// address.
+    /// The patient's email address, to which the confirmation is sent. By default, no two active patients
+    /// share an address.
     pub email: Email,
     /// The patient's phone number.
     pub phone: Phone,

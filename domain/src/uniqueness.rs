@@ -9,7 +9,7 @@ use crate::{PatientDetails, mailbox_key};
 /// Which active patients may share an email address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EmailUniqueness {
-    /// No patients: each patient has an address of its own.
+    /// No patients: each patient has a different address.
     #[default]
     Email,
     /// Patients with different names, such as the members of a family. Two names are equal if they have the

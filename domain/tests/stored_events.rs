@@ -374,7 +374,7 @@ fn the_json_of_a_hold_has_its_last_day_and_reason_alone() {
     }
 }
 
-/// Without its key, a sealed event is never mistaken for an event in clear.
+/// Without its key, a sealed event is never mistaken for an unencrypted event.
 #[test]
 fn a_sealed_event_is_not_read_as_it_is_stored() {
     let sealed = json!({ "type": "PatientRegistered", "sealed": { "v": 1 } });

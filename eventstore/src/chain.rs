@@ -20,7 +20,7 @@ use crate::json::canonicalize;
 /// Approximate size of an event's type, id and member names, in bytes.
 const NAMES: usize = 256;
 
-/// What is known of an event's canonical form before the event has a place in the log: the members before
+/// The parts of an event's canonical form that do not depend on its place in the log: the members before
 /// `position`, and `sequence`.
 ///
 /// RFC 8785 sorts members by name. The members set by the append (`position`, `recorded_at`) and `sequence`
@@ -151,7 +151,7 @@ pub(crate) fn hash(previous: &Hash, canonical: &[u8]) -> Hash {
     Hash(sha.finalize().into())
 }
 
-/// Whether a recorded event follows the link before it.
+/// Whether the hash of a recorded event continues the link before it.
 ///
 /// # Errors
 ///

@@ -43,7 +43,7 @@ pub async fn load(session: &mut impl Session, name: &str) -> Result<Option<Posit
 }
 
 /// Checks that a checkpoint is neither before the beginning of the log nor beyond its end. A checkpoint
-/// outside that range was altered, and no event counts as processed.
+/// outside that range was altered. In that case, no event counts as processed.
 ///
 /// # Errors
 ///

@@ -73,8 +73,8 @@ pub struct HeldClaim {
     /// and releases all of them together. A claim in yet another form is not released with them:
     /// [`table::verify()`] reports it, and [`table::rebuild()`] replaces it.
     pub older: Vec<Claim>,
-    /// Whether the aggregate may lack the claim. While the rules of a log are replaced, aggregates get the
-    /// claims of the later rules one after the other.
+    /// Whether the aggregate may lack the claim. While the rules of a log are being replaced, not every
+    /// aggregate has the claims of the new rules yet.
     pub optional: bool,
 }
 

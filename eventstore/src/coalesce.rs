@@ -1,10 +1,10 @@
-//! Coalescing: waiting items are answered together.
+//! Coalescing: items that wait at the same time are answered in one batch.
 //!
 //! Callers queue items. A worker takes all waiting items, up to a maximum, answers them together, and
 //! repeats. The worker never waits for a batch to fill. Under light load a batch is one item. Under heavy
-//! load a batch contains the items that arrived during the previous batch, so that more items share its fixed
-//! cost (a commit, a round trip). Before a batch, the worker yields once, so that tasks of its runtime that
-//! are ready to queue an item can do so.
+//! load a batch contains the items that arrived during the previous batch, so more items share the fixed cost
+//! of a batch (a commit, a round trip). Before a batch, the worker yields once, so that other ready tasks of
+//! its runtime can add their items.
 //!
 //! - Order: items are taken in the order in which they arrive. A single worker also answers them in that
 //!   order.

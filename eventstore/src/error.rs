@@ -26,10 +26,10 @@ pub enum Error {
     /// The database accepts no writes, because it is a replica or its administrator has made it read-only.
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] DatabaseError),
-    /// The database of the keys failed, which is not the database of the log.
+    /// The separate database of the keys failed.
     #[error("the keys' database: {0}")]
     Keys(#[source] Box<Error>),
-    /// An earlier statement on the connection did not finish, so the connection cannot be used any more.
+    /// An earlier statement on the connection did not finish, so the connection is unusable.
     #[error("database: an earlier statement on this connection did not finish")]
     UnfinishedConnection,
     /// A column has a value that this version of the program does not know.
@@ -225,7 +225,7 @@ impl Error {
         matches!(self, Self::Sealing(error) if matches!(**error, SealingError::Erased { .. }))
     }
 
-    /// Whether the error shows that the connection leads to another server than the one that accepts writes.
+    /// Whether the error shows that the connection does not lead to the server that accepts writes.
     pub(crate) fn shows_a_switch(&self) -> bool {
         match self {
             Self::ReadOnly(_) => true,
@@ -234,8 +234,8 @@ impl Error {
         }
     }
 
-    /// Whether the error ends without any change to the request or the data: the server cannot be reached,
-    /// accepts no writes, or has aborted the transaction because of other transactions.
+    /// Whether the error is transient and disappears without a change to the request or the data: the server
+    /// cannot be reached, accepts no writes, or has aborted the transaction because of other transactions.
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
@@ -245,7 +245,7 @@ impl Error {
         }
     }
 
-    /// Whether the connection failed, and not the statement, or the server left its cluster. The same call
+    /// Whether the connection failed rather than the statement, or the server left its cluster. The same call
     /// may succeed on another connection. If the error is the answer to a `COMMIT`, it is unknown whether the
     /// transaction was committed.
     #[must_use]
@@ -297,7 +297,7 @@ impl Error {
     }
 
     /// Whether the database aborted the transaction because of other transactions (deadlock, lock wait, busy,
-    /// a failed certification in a cluster). Nothing was committed, also if the error is the answer to a
+    /// a failed certification in a cluster). Nothing was committed, even if the error is the answer to a
     /// `COMMIT`. The same transaction may succeed if it is retried.
     #[must_use]
     pub fn is_contention(&self) -> bool {

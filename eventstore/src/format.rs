@@ -1,7 +1,7 @@
 //! The format of the log: whether the personal data of its events is sealed.
 //!
 //! Every append locks the row of `log_format` together with the row of `log_head`. An append that was
-//! prepared for another format is therefore rejected, whichever process sends it.
+//! prepared for another format is therefore rejected, regardless of the process that sends it.
 
 use crate::database::{Database, Row, Session};
 use crate::error::{Error, Result};
@@ -9,18 +9,19 @@ use crate::event::Position;
 use crate::log::Head;
 use crate::sealing::{Keyring, LogId, SealError, SealingError, WrappingKeyId, key_store};
 
-/// Number of the format in clear.
+/// Number of the unencrypted format.
 const CLEAR: i64 = 1;
 /// Number of the sealed format with the data keys in the database of the log.
 const SEALED: i64 = 2;
-/// Number of the sealed format with the data keys in another database. It is not a column of its own, so that
-/// programs without this format reject the log instead of using the keys in the wrong database.
+/// Number of the sealed format with the data keys in another database. It is a format number and not a
+/// separate column, so that programs that do not know it reject the log instead of looking for the keys in
+/// the wrong database.
 const SEALED_KEYS_ELSEWHERE: i64 = 3;
 
 /// The format of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// Events are stored in clear.
+    /// Events are stored unencrypted.
     #[default]
     Clear,
     /// The personal data of new events is sealed, and bound to this id of the log.
@@ -32,7 +33,7 @@ pub enum LogFormat {
 pub enum KeysPlace {
     /// The database of the log.
     InLog,
-    /// A database of their own.
+    /// A separate database.
     Elsewhere,
 }
 
@@ -52,7 +53,7 @@ pub enum FormatError {
 }
 
 impl LogFormat {
-    /// Number of the format: 1 in clear, 2 sealed, 3 sealed with the data keys in another database.
+    /// Number of the format: 1 unencrypted, 2 sealed, 3 sealed with the data keys in another database.
     #[must_use]
     pub const fn number(self) -> i64 {
         match self {
@@ -122,8 +123,8 @@ impl LogFormat {
     }
 
     /// Seals the log from the next event on, and returns its format afterwards. Events that are already in
-    /// the log stay in clear. `claims` is the [version of the claim rules](crate::ClaimRules::version), which
-    /// must also accept the claims that are already in the log. `keys` is the same as for
+    /// the log stay unencrypted. `claims` is the [version of the claim rules](crate::ClaimRules::version),
+    /// which must also accept the claims that are already in the log. `keys` is the same as for
     /// [`LogFormat::seal_if_empty`].
     ///
     /// # Errors
@@ -169,7 +170,7 @@ impl LogFormat {
     }
 
     /// Replaces the version of the claim rules. Every later append must be prepared with the new version.
-    /// Returns false and changes nothing if the log is in clear or has another version than `from`.
+    /// Returns false and changes nothing if the log is unencrypted or has another version than `from`.
     ///
     /// # Errors
     ///

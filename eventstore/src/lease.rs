@@ -1,10 +1,10 @@
 //! Leases: exclusive roles that are held for a limited time.
 //!
 //! A lease is a row with an owner and an expiry time. The owner renews the lease before it expires. If the
-//! owner dies, or is stopped for longer than the lease, another process takes over. A lease ensures that one
-//! process does the work, but not that the work is safe: an owner that was stopped may resume after another
-//! process has taken over. The writes of an owner are therefore also guarded by compare-and-set (see
-//! [`crate::subscription`]).
+//! owner dies, or is stopped for longer than the lease, another process takes over. A lease makes one process
+//! do the work at a time, but it cannot prevent conflicting writes: an owner that was stopped may resume
+//! after another process has taken over. The writes of an owner are therefore also guarded by compare-and-set
+//! (see [`crate::subscription`]).
 //!
 //! Each process checks the expiry with its own clock. The clocks should agree to within a fraction of the
 //! lease, because a process whose clock is ahead takes over leases early. An expiry is ignored if no owner
@@ -47,7 +47,7 @@ pub struct Lease {
     owner: String,
     duration: Duration,
     expires_at: Option<Timestamp>,
-    /// Whether the database may have given the lease to this owner, although its answer did not arrive.
+    /// Whether this owner may have got the lease, although the answer of the database did not arrive.
     may_be_held: bool,
 }
 
@@ -141,8 +141,8 @@ impl Lease {
     }
 
     /// Releases the lease, so that another process need not wait for it to expire. Retries a few times if
-    /// other transactions are in the way, or if the connection is lost, but for no longer than the duration
-    /// of the lease.
+    /// other transactions block it, or if the connection is lost, but for no longer than the duration of the
+    /// lease.
     ///
     /// # Errors
     ///

@@ -98,8 +98,8 @@ impl EventLog {
 
     /// Like [`EventLog::feed`], for a subscription that needs the personal data only of events whose type
     /// `needs_opened` accepts; other events may be returned as stored. All subscriptions that use clones of
-    /// the same log share what they read for a moment. The end of the returned events is therefore not
-    /// necessarily the end of the log.
+    /// the same log share recently read events. The end of the returned events is therefore not necessarily
+    /// the end of the log.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl EventLog {
         Ok(events)
     }
 
-    /// Makes the next read of every subscription read the database.
+    /// Makes the next read of every subscription bypass the shared events and read the database.
     pub(crate) fn forget_reads(&self) {
         self.shared_reads.note_failure();
     }
@@ -160,8 +160,8 @@ impl EventLog {
         feed(&mut self.database.reader().await?, after, limit).await
     }
 
-    /// Opens the personal data of stored events. Events in clear, and events that were altered, stay as they
-    /// are.
+    /// Opens the personal data of stored events. Unencrypted events, and events that were altered, stay as
+    /// they are.
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ impl EventLog {
         row.as_ref().map(recorded).transpose()
     }
 
-    /// Returns the database's time; `None` for SQLite, which has no clock of its own.
+    /// Returns the database's time; `None` for SQLite, which has no clock.
     pub(crate) async fn database_time(&self) -> Result<Option<Timestamp>> {
         if self.database.dialect() == Dialect::Sqlite {
             return Ok(None);
@@ -292,7 +292,7 @@ impl EventLog {
     }
 
     /// Reads the first events of the given aggregates, all of one type, on `session`, with their personal
-    /// data opened. Aggregates without events have none.
+    /// data opened. Aggregates without events are absent.
     ///
     /// # Errors
     ///
@@ -319,8 +319,8 @@ impl EventLog {
     }
 
     /// Like [`EventLog::events_of`], but reads only events before `before`, and at most `limit`. The
-    /// statement finds the aggregates by their index, whatever the limit: a scan in order of position could
-    /// read the whole log.
+    /// statement finds the aggregates by their index for every limit: a scan in order of position could read
+    /// the whole log.
     ///
     /// # Errors
     ///

@@ -56,7 +56,7 @@ pub fn create_file(file: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::AlreadyExists`] if the file exists, also if another process has just written it; other errors
+/// [`ErrorKind::AlreadyExists`] if the file exists, even if another process has just written it; other errors
 /// if the file cannot be written.
 pub fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
     // Unlike a rename, a hard link fails if the file exists.
@@ -64,7 +64,7 @@ pub fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Replaces the content of a file, or creates it. The file is durable when this returns. Readers see either
-/// the old or the new content, also after a crash.
+/// the old or the new content, even after a crash.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a temporary file in the same folder, gives it its name with `publish`, and removes the temporary
-/// file, also after an error.
+/// file, even after an error.
 ///
 /// The name of the temporary file is random, because processes in different containers can have the same
 /// process id and share the folder. A process that is killed leaves its temporary file behind.

@@ -91,7 +91,7 @@ pub trait Projection: Send + Sync + 'static {
     const NAME: &'static str;
 
     /// Minimum time between two transactions while the projection follows the log, unless a transaction is
-    /// full. A longer time leaves more of the disk to the appends.
+    /// full. A longer time leaves more disk capacity to the appends.
     const GATHER: Duration = DEFAULT_GATHER;
 
     /// State from which a row is made.
@@ -105,7 +105,7 @@ pub trait Projection: Send + Sync + 'static {
     /// Returns the id of the aggregate that a row belongs to.
     fn aggregate_id(row: &Self::Row) -> &str;
 
-    /// Deletes the rows of the given aggregates, as far as they exist.
+    /// Deletes the rows of the given aggregates. Aggregates without rows are ignored.
     fn delete(
         transaction: &mut Transaction<'_>,
         generation: i64,

@@ -4,9 +4,8 @@
 //! - *Consistency*: the log with this tree size and root extends the log with the earlier size and root. No
 //!   event of the earlier log was changed, removed or inserted.
 //!
-//! A proof is only as trustworthy as its root. The verifier must compare the root with a root that they kept
-//! themselves or received over another channel: see [`Proof::meets`]. docs/audit.md explains how to write a
-//! verifier.
+//! A proof is only as trustworthy as its root. The verifier must compare it with a root that they have kept,
+//! or received from another source: see [`Proof::meets`]. docs/audit.md explains how to write a verifier.
 
 mod make;
 

@@ -42,7 +42,7 @@ pub struct EventRepository {
     claims: Arc<dyn ClaimRules>,
     receipt: Receipt,
     fresh: bool,
-    /// Whether the append checks that the aggregate has no events, although none were read.
+    /// Whether the append checks that the aggregate has no events, although no events were read.
     checks_absence: bool,
     /// The events that the command has read.
     read: OnceLock<Vec<NewEvent>>,

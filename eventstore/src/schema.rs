@@ -37,7 +37,8 @@ use crate::lease::Lease;
 
 pub use steps::{LAST_VERSION, Step};
 
-/// How long a migrating process may fail to renew its lease before another process takes over.
+/// Duration of the lease: a migrating process that does not renew its lease for this long is replaced by
+/// another process.
 const LEASE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -72,8 +73,8 @@ pub enum SchemaError {
     /// The versions of the service's steps do not ascend, or are not between 1 and [`LAST_VERSION`].
     #[error("the versions of the steps do not ascend from 1 to at most {LAST_VERSION}")]
     Versions,
-    /// The database has the tables of a log and should have the keys of a log, or vice versa. A log and keys
-    /// that are kept apart from it need separate databases.
+    /// The database has the tables of a log and should have the keys of a log, or vice versa. A log and its
+    /// separate keys need separate databases.
     #[error("the database has {found}, so it cannot have {wanted}: use another database")]
     OtherUse {
         /// What the database has.
@@ -100,7 +101,8 @@ impl StepError {
         }
     }
 
-    /// Whether waiting for a table lock timed out, or the database aborted a statement because of others.
+    /// Whether waiting for a table lock timed out, or the database aborted a statement because of other
+    /// transactions.
     fn is_contention(&self) -> bool {
         self.of_database().is_some_and(Error::is_contention_of_driver)
     }
@@ -116,8 +118,8 @@ pub struct OtherEngine {
 }
 
 impl SchemaError {
-    /// Whether the error ends without any change to the schema: the server cannot be reached, accepts no
-    /// writes, or has aborted a statement because of other transactions.
+    /// Whether the error is transient and disappears without a change to the schema: the server cannot be
+    /// reached, accepts no writes, or has aborted a statement because of other transactions.
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
@@ -156,7 +158,7 @@ pub async fn migrate(
     migrate_to(database, clock, owner, migrations).await
 }
 
-/// Migrates a database that has the keys of a log and nothing else of it
+/// Migrates a database that has only the keys of a log
 /// ([`KeyStore::elsewhere`](crate::sealing::KeyStore::elsewhere)), like [`migrate`].
 ///
 /// # Errors

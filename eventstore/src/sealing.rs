@@ -1,7 +1,7 @@
-//! Sealing of personal data, so that an append-only log can forget.
+//! Sealing of personal data, so that it can be erased from an append-only log.
 //!
-//! Each aggregate has a data key of its own, and the personal members of its events are stored encrypted with
-//! that key. The hash chain and the Merkle tree are over the stored form. When the data key is destroyed, the
+//! Each aggregate has its own data key, and the personal members of its events are stored encrypted with that
+//! key. The hash chain and the Merkle tree cover the stored form. When the data key is destroyed, the
 //! personal data of the aggregate can no longer be read, in any copy of the log, and the chain, the roots and
 //! all proofs remain valid.
 //!
@@ -14,7 +14,7 @@
 //! Encryption is XChaCha20-Poly1305 with random nonces of 24 bytes. The additional data binds a ciphertext to
 //! its log, aggregate, sequence, event type and event version, and a wrapped key to its log, aggregate and
 //! wrapping key. A ciphertext that was moved to another event, aggregate or log therefore does not open. The
-//! plaintext is padded to a multiple of [`BLOCK`] bytes, so its length shows little of the data.
+//! plaintext is padded to a multiple of [`BLOCK`] bytes, so its length reveals little about the data.
 //!
 //! # Erasure
 //!
@@ -33,9 +33,9 @@
 //!
 //! If the keys are in the database of the log, a new key is stored in the transaction of the first event. The
 //! keys can also be in another database ([`KeyStore::elsewhere`], [`schema::migrate_keys`]), so that a backup
-//! of the log's database has no keys, and an older copy of the log brings no erased key back. A new key is
-//! then stored before its events. The log's format and the keys' database name each other, so a program that
-//! is connected to another database stops at once.
+//! of the log's database has no keys, and restoring it brings no erased key back. A new key is then stored
+//! before its events. The log's format and the keys' database name each other, so a program that is connected
+//! to another database stops immediately.
 //!
 //! [`schema::migrate_keys`]: crate::schema::migrate_keys
 //!
@@ -70,7 +70,7 @@
 //! let keyring = Keyring::generate(SystemClock::shared().now())?;
 //! KeyringFile::new(folder.path().join("keyring.json")).create(&keyring)?;
 //! let LogFormat::Sealed(log, _) = LogFormat::seal_if_empty(&database, &keyring, 1, None).await? else {
-//!     panic!("the log has events in clear");
+//!     panic!("the log has unencrypted events");
 //! };
 //! database.seal_with(Sealing::new(keyring, log, 1, Personal));
 //!
@@ -102,7 +102,7 @@
 //! - [`DataKey`] seals and opens single payloads, and [`KeyStore`] stores the data keys.
 //! - [`Sealing`] does both for the events of a log. Given to
 //!   [`Database::seal_with`](crate::Database::seal_with), it opens all events that are read.
-//! - [`LogFormat`](crate::LogFormat) says whether a log is sealed.
+//! - [`LogFormat`](crate::LogFormat) is the format of a log: sealed or unencrypted.
 
 mod additional_data;
 mod data_key;

@@ -44,7 +44,8 @@ pub const DEFAULT_BATCH: u32 = 500;
 
 /// Default pause after a transaction that was not full. Under load, the pause lets events accumulate: unless
 /// its transactions are full, a subscription commits at most about thirty times a second, regardless of the
-/// append rate, and leaves the disk to the appends. After a quiet period, an event is applied immediately.
+/// append rate, and leaves disk capacity to the appends. After a quiet period, an event is applied
+/// immediately.
 pub const DEFAULT_GATHER: Duration = Duration::from_millis(30);
 
 /// Maximum pause between two attempts to apply a faulty event.
@@ -353,7 +354,8 @@ impl<H: Handler> Subscription<H> {
     }
 
     /// Classifies the failure of the handler to apply `events`, which follow `checkpoint`. If the checkpoint
-    /// has moved meanwhile, the failure is ignored, because other events were due.
+    /// has moved in the meantime, the failure is ignored, because it concerns events that another process has
+    /// handled.
     async fn refused(
         &mut self,
         checkpoint: Position,

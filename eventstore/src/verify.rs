@@ -1,8 +1,8 @@
 //! Verification of a whole log.
 //!
 //! Every link of the chain is recomputed from the columns of its event and compared with the stored link,
-//! from the first event to `log_head`. The result contains the first inconsistent position and, as far as the
-//! log shows it, the change at that position.
+//! from the first event to `log_head`. The result contains the first inconsistent position and, if the log
+//! shows it, the change at that position.
 //!
 //! A consistent log may still have been rewritten from some event on, with all links recomputed. Only a
 //! comparison with a head kept from before the rewrite detects this: see [`Trusted`].
@@ -63,10 +63,10 @@ impl TimeBreaks {
 }
 
 /// A step back in time by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART). A wrong clock recorded the
-/// events before the step, and a right clock recorded the events after it.
+/// events before the step, and a correct clock recorded the events after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeBreak {
-    /// Position of the first event with the right time.
+    /// Position of the first event with the correct time.
     pub position: Position,
     /// Time of the previous event.
     pub before: Timestamp,
@@ -139,8 +139,8 @@ pub enum Problem {
     /// until it is corrected.
     HeadTime,
     /// The event's time is earlier than the previous event's time by at most
-    /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). After a wrong clock, an append goes back in time only
-    /// by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
+    /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). No append records such a time: it goes back, after a
+    /// wrong clock, only by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
     TimeBack,
     /// `log_head` has no row. Its JSON name, `no_head`, is older than the name of the variant.
     #[serde(rename = "no_head")]
@@ -191,7 +191,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Verifies the log up to its current head, and against every trusted head. Appends may continue meanwhile.
+/// Verifies the log up to its current head, and against every trusted head. Appends may continue during the
+/// verification.
 ///
 /// Calls `progress` with the position reached, every few hundred events. Memory use does not grow with the
 /// log. Reading and hashing run in two tasks, so verification uses two cores.

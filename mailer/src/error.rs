@@ -39,7 +39,7 @@ pub enum AttemptError {
 /// The reason why no mail can be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
-    /// The server is unreachable, or asks clients to come back later. It may recover without intervention.
+    /// The server is unreachable, or temporarily rejects all clients. It may recover without intervention.
     #[error(transparent)]
     Down(DeliveryFailure),
     /// The server rejects this client: the password, the certificate or the sender is wrong, on either side.

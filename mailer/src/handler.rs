@@ -43,8 +43,8 @@ pub struct Notices {
     pub on_delete: bool,
 }
 
-/// Adds deliveries to the ledger: one for each registration, unless it is an import that asks for none, and,
-/// if enabled, one or two for an amendment and one for a deletion. When a patient is deleted, cancels the
+/// Adds deliveries to the ledger: one for each registration, except imports without a confirmation, and, if
+/// enabled, one or two for an amendment and one for a deletion. When a patient is deleted, cancels the
 /// patient's unsent deliveries, except notices to a previous address and the confirmation of the deletion.
 /// When a patient is erased, cancels all of them. Ignores events of other aggregates and of unknown types.
 #[derive(Debug)]

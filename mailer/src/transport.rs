@@ -81,8 +81,8 @@ impl Transport {
         }
     }
 
-    /// Sends one email. Gives up when a timeout or `permit` expires, except while the message is being sent.
-    /// If the future is dropped, the outcome is unknown.
+    /// Sends one email. Fails when a timeout or `permit` expires, except while the message is being sent. If
+    /// the future is dropped, the outcome is unknown.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@
 //! -> wait for a finished attempt, a wake-up, the poll interval, or shutdown -> repeat
 //! ```
 //!
-//! With no open session, one email is sent first as a probe, and the others follow when it succeeds. An
+//! If no session is open, one email is sent first as a probe. The others follow when it succeeds. An
 //! unreachable server therefore costs one probe, which does not count as an attempt. [`breaker`] schedules
 //! the next probe. [`ambiguous`] determines whether a rejection of one email applies to all mail. [`limits`]
 //! limits the rate and the number of connections to what the server accepts.

@@ -1,7 +1,7 @@
 //! Erasure of patients: destroys the data key of each patient that was erased.
 //!
-//! The rows of the read tables need no reaction of their own: projections delete them when they process the
-//! erasure, like any other event.
+//! The subscription does not delete the rows of the read tables: the projections do so when they process the
+//! event of the erasure.
 
 pub mod files;
 
@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 
 /// Name of the subscription and of its checkpoint.
 pub const ERASER: &str = "eraser";
-/// Minimum time between two transactions. The process that records an erasure also destroys the key at once,
-/// so the subscription is needed only if that process was killed.
+/// Minimum time between two transactions. The process that records an erasure also destroys the key
+/// immediately, so the subscription is needed only if that process was killed.
 pub const GATHER: Duration = Duration::from_secs(1);
 
 /// Destroys data keys, see [`destroy_key`].

@@ -41,7 +41,7 @@ pub(crate) const fn by_id(dialect: Dialect) -> &'static str {
 
 impl Projection for PatientNames {
     const NAME: &'static str = PATIENT_NAMES;
-    // Searches by name can be a little later than the list. Fewer transactions leave more of the disk to the
+    // Searches by name may lag slightly behind the list. Fewer transactions leave more disk capacity to the
     // appends.
     const GATHER: Duration = Duration::from_millis(100);
 

@@ -23,7 +23,7 @@ pub struct PatientView;
 pub struct PatientRow {
     /// The patient's id.
     pub id: String,
-    /// Key of the patient's name. Only version 0.1 reads this column, also while it is upgraded to this
+    /// Key of the patient's name. Only version 0.1 reads this column, for example during an upgrade to this
     /// version.
     pub name_key: String,
     /// The patient's details.

@@ -31,8 +31,8 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
 }
 
-/// Number of pages that are read at a time. It is larger than the number of batches of reads by id, because a
-/// read of a page far down the list waits for the disk.
+/// Number of pages that are read at a time. It is larger than the number of batches of reads by id, because
+/// reading a page near the end of the list waits for the disk.
 const PAGE_WORKERS: usize = 8;
 /// Maximum number of reads by id that wait.
 const CAPACITY: usize = 4096;
@@ -183,8 +183,8 @@ impl PatientReads {
         self.pages.shutdown().await;
     }
 
-    /// Returns the patient with this id. The read is strongly consistent, whichever process wrote the patient
-    /// and however far the projection is. Waiting reads are answered together.
+    /// Returns the patient with this id. The read is strongly consistent, regardless of the process that
+    /// wrote the patient and of the position of the projection. Waiting reads are answered together.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl PatientReads {
         self.by_id.ask(id).await?
     }
 
-    /// Returns a page of the active patients, as far as they are projected, from the replica if there is one.
+    /// Returns a page of the active patients that have been projected, from the replica if there is one.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ const LONGEST_LINE: u64 = 4 * 1024 * 1024;
 pub(super) struct Export {
     after: Position,
     format: ExportFormat,
-    /// Whether the personal data is added in clear.
+    /// Whether the decrypted personal data is added.
     open: bool,
 }
 
@@ -85,7 +85,7 @@ impl Export {
             ..ReadRange::default()
         };
         let kind = if self.open {
-            tracing::warn!("the export has personal data in clear, which an erasure does not reach");
+            tracing::warn!("the export contains unencrypted personal data, which an erasure does not reach");
             ReadKind::OpenExport
         } else {
             ReadKind::Export
@@ -224,7 +224,8 @@ impl FileSink {
     /// Finds the last place up to which the file matches the log from `start` on, truncates the file there,
     /// and seeks to its end.
     async fn resume(&mut self, log: &EventLog, start: LogPlace) -> anyhow::Result<LogPlace> {
-        // Events that were opened earlier may have been erased since, so an open export starts again.
+        // Patients whose events were opened earlier may have been erased since, so an open export starts
+        // again.
         let mut place = start;
         if !self.export.open {
             let marked = self.marked(log).await?;

@@ -1,4 +1,4 @@
-//! Output files that appear under their name only when they are complete.
+//! Output files that get their final name only when they are complete.
 
 use std::fs::{File, FileType, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Write};

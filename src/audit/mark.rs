@@ -1,4 +1,4 @@
-//! The durable prefix of an export file, so that even a repeatedly interrupted export makes progress.
+//! The durable prefix of an export file. It lets even a repeatedly interrupted export make progress.
 //!
 //! Checking the chain of an interrupted export again takes about as long as writing it. Without marks, an
 //! export that is always killed after the same time would never finish. `NAME.part.mark` records the length

@@ -12,7 +12,7 @@ const PAGE: u32 = 500;
 /// Maximum number of positions that are shown.
 const NAMED: usize = 10;
 
-/// Counts the events with personal data, sealed and in clear. Reads the whole log.
+/// Counts the events with personal data, sealed and unencrypted. Reads the whole log.
 pub(super) async fn run(log: &EventLog, json: bool) -> anyhow::Result<()> {
     let head = log.head().await?.position;
     let mut progress = Progress::start("events", 0, head.get(), json);
@@ -44,12 +44,12 @@ pub(super) async fn run(log: &EventLog, json: bool) -> anyhow::Result<()> {
     }
     let mut values = vec![
         ("sealed", sealed.to_string()),
-        ("in clear", in_clear.to_string()),
+        ("unencrypted", in_clear.to_string()),
         ("erased patients", erased.to_string()),
     ];
     if !first.is_empty() {
         let first: Vec<_> = first.iter().map(Position::to_string).collect();
-        values.push(("first in clear", first.join(", ")));
+        values.push(("first unencrypted", first.join(", ")));
     }
     print(&lines(&values))
 }

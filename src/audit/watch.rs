@@ -1,4 +1,4 @@
-//! `patients audit watch`: a monitor of a log, from outside.
+//! `patients audit watch`: a monitor of a published log.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,9 +27,9 @@ pub(super) const WAITS: usize = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct WatchArguments {
-    /// URL of the published log, such as `https://api.example.com/log`
-    #[arg(long, value_name = "URL")]
-    origin: String,
+    /// URL below which the log is published, such as `https://api.example.com/log`
+    #[arg(long, alias = "origin", value_name = "URL")]
+    from: String,
     #[command(flatten)]
     trust: TrustArguments,
     /// File for the last checkpoint that was seen, so that a later run continues from it
@@ -47,7 +47,7 @@ pub(crate) struct WatchArguments {
     silence: Option<Duration>,
 }
 
-/// The time after which a log counts as silent, if neither the caller nor the witnesses say otherwise.
+/// The time after which a log counts as silent, unless the arguments or the witnesses determine another time.
 const SILENCE: Duration = Duration::from_mins(10);
 
 impl WatchArguments {
@@ -55,8 +55,8 @@ impl WatchArguments {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let policy = self.trust.policy()?;
         let client = tlog::client(http::client()).context("the HTTP client cannot be created")?;
-        let source = RemoteLog::new(&self.origin, client);
-        let source = source.context("--origin: expected a URL such as https://api.example.com/log")?;
+        let source = RemoteLog::new(&self.from, client);
+        let source = source.context("--from: expected a URL such as https://api.example.com/log")?;
         let state = self.state.as_deref().map(SeenFile::open).transpose()?;
         let (last, attested) = match &state {
             Some(state) => (state.last.read(&policy)?, state.attested.read(&policy)?),
@@ -104,7 +104,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// Checks the newest checkpoint, and keeps it. Returns an error for an alarm, or if nothing is known.
+    /// Checks the newest checkpoint, and keeps it. Returns an error for an alarm, or if the log cannot be
+    /// checked.
     async fn check(&mut self, source: &RemoteLog, clock: &dyn Clock) -> anyhow::Result<Seen> {
         let mut checked = self.monitor.check(source, seconds(clock)).await;
         if matches!(checked, Err(MonitorError::Alarm(Alarm::Shrunk { .. }))) {
@@ -139,7 +140,7 @@ impl Watch {
         Ok(seen)
     }
 
-    /// Keeps the signed checkpoints that prove an alarm. No error hides the alarm.
+    /// Keeps the signed checkpoints that prove an alarm. The alarm is reported even if they cannot be kept.
     fn keep_evidence(&self, alarm: &Alarm) {
         let Some(new) = alarm.evidence() else {
             return;
@@ -167,8 +168,8 @@ impl Watch {
         }
     }
 
-    /// Judges a single check. A checkpoint that was just published is read again, because its cosignatures
-    /// can be on the way.
+    /// Evaluates a single check. A checkpoint that was just published is read again, because its cosignatures
+    /// may not have arrived yet.
     async fn once(&mut self, mut seen: Seen, source: &RemoteLog, clock: &dyn Clock) -> anyhow::Result<()> {
         if self.silence.quorum == 0 {
             return Ok(());
@@ -192,7 +193,7 @@ impl Watch {
         }
     }
 
-    /// Continues after errors that can pass, until the log has been silent for too long.
+    /// Continues after transient errors, until the log has been silent for too long.
     fn judge(&mut self, checked: anyhow::Result<Seen>, clock: &dyn Clock) -> anyhow::Result<()> {
         let problem = match checked {
             Ok(seen) => {
@@ -227,13 +228,13 @@ struct Silence {
     limit: Duration,
     quorum: usize,
     must_grow: bool,
-    /// Monotonic time of the last sign of life.
+    /// Monotonic time at which the log was last known not to be silent.
     since: Duration,
 }
 
 impl Silence {
-    /// Whether a checkpoint is a sign of life. With witnesses, their cosignatures must be recent, because a
-    /// log without new events has no new checkpoints.
+    /// Whether a checkpoint shows that the log is not silent. With witnesses, their cosignatures must be
+    /// recent, because a log without new events has no new checkpoints.
     fn is_fresh(&self, seen: Seen, clock: &dyn Clock) -> bool {
         if self.quorum > 0 {
             let recent = |time: u64| seconds(clock).saturating_sub(time) <= self.limit.as_secs().max(1);

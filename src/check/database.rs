@@ -115,7 +115,7 @@ async fn log(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("schema", "up to date")];
     findings.push(match LogFormat::read(&database).await {
         Ok(LogFormat::Clear) => {
-            Finding::warning("keyring", "the log is in clear, so patients cannot be erased")
+            Finding::warning("keyring", "the log is unencrypted, so patients cannot be erased")
                 .advise("run `patients log upgrade`: docs/operations.md, Sealing an older log")
         }
         _ => match sealing::open(settings, &database, Opener::Command).await {

@@ -4,17 +4,17 @@ use eventstore::ServerFacts;
 
 use super::Finding;
 
-/// Size of the largest packet from which exports and rebuilds are fast, in bytes.
+/// Smallest `max_allowed_packet` with which exports and rebuilds are fast, in bytes.
 const PACKET: u64 = 16 * 1024 * 1024;
 /// Distances between clocks, in microseconds. Events of a clock that is five minutes behind are rejected.
 const CLOCKS_DIFFER: i64 = 1_000_000;
 const CLOCKS_CONFLICT: i64 = 60_000_000;
-/// Shortest timeout, in milliseconds, that no outage of a replica reaches: a day.
+/// Minimum timeout, in milliseconds, that is longer than any outage of a replica: a day.
 const LONG_TIMEOUT: u64 = 24 * 60 * 60 * 1000;
 /// Smallest number of members with which a cluster survives the loss of one.
 const MEMBERS: u64 = 3;
 
-/// Judges a server. `is_one_of_several` means that the URL lists several servers, and `is_local` that the
+/// Checks a server. `is_one_of_several` means that the URL lists several servers, and `is_local` that the
 /// connection does not leave the machine.
 pub(super) fn judge(
     subject: &str,
@@ -35,7 +35,7 @@ pub(super) fn judge(
     findings
 }
 
-/// Judges a server of a replica, which is only read from.
+/// Checks a server of a replica, which is used only for reads.
 pub(super) fn judge_replica(subject: &str, facts: &ServerFacts, is_local: bool) -> Vec<Finding> {
     let mut findings = vec![version(subject, facts)];
     findings.extend(clock(subject, facts));
@@ -177,7 +177,7 @@ fn members(subject: &str, name: &str, size: u64) -> Finding {
     }
 }
 
-/// Judges replication from a primary to replicas. Its variables have other names on older servers.
+/// Checks replication from a primary to replicas. Its variables have other names on older servers.
 fn semi_synchronous(subject: &str, facts: &ServerFacts) -> Vec<Finding> {
     let either = |one: &str, other: &str| is_on(facts, one) || is_on(facts, other);
     if !facts.accepts_writes {

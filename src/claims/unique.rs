@@ -28,7 +28,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let database = log.database();
     if database.sealing().is_none() {
-        bail!("the log is in clear, so its rule is email: `patients log upgrade` seals the log");
+        bail!("the log is unencrypted, so its rule is email: `patients log upgrade` seals the log");
     }
     let scheme = ClaimScheme::of(LogFormat::claims(database).await.context(NoAnswer)?)?;
     let Some(to) = rule else {
@@ -114,7 +114,11 @@ async fn change(
 
 /// Gives all patients the claims of these rules, and deletes other claims.
 async fn give(log: &EventLog, rules: &dyn Fn(Sealing) -> EmailClaims, json: bool) -> anyhow::Result<Rebuilt> {
-    let sealing = log.database().sealing().cloned().context("the log is in clear")?;
+    let sealing = log
+        .database()
+        .sealing()
+        .cloned()
+        .context("the log is unencrypted")?;
     let most = log.head().await.context(NoAnswer)?.position.get();
     let mut progress = Progress::start("patients", 0, most, json);
     let rebuilt = table::rebuild(log, &rules(sealing), AGGREGATE_TYPE, |done| {

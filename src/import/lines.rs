@@ -9,7 +9,7 @@ use anyhow::Context;
 /// Maximum length of a line, in bytes.
 pub(super) const LONGEST_LINE: usize = 1024 * 1024;
 
-/// Reads the lines of a file, which end with LF or CR LF. Memory use is bounded, whatever the file contains.
+/// Reads the lines of a file, which end with LF or CR LF. Memory use is bounded for any content.
 pub(super) struct Lines {
     reader: BufReader<File>,
     line: Vec<u8>,

@@ -12,7 +12,7 @@ use crate::audit::PartFile;
 /// Number of bytes that are written together.
 const BUFFER: usize = 64 * 1024;
 
-/// The report. A file appears under its name when the import has ended. Without a file, the reasons are only
+/// The report. A file gets its final name when the import has ended. Without a file, the reasons are only
 /// counted and logged, because the log must not contain old ids.
 pub(super) struct Report {
     file: Option<(PathBuf, PartFile)>,

@@ -117,7 +117,7 @@ impl Unfit {
 pub(super) struct Rules {
     pub(super) source: ImportSource,
     pub(super) schemes: UrlSchemes,
-    /// Document URL of patients who have none, with `{id}` for the old id.
+    /// Document URL for patients without a document URL; `{id}` stands for the old id.
     pub(super) document_url: Option<String>,
     pub(super) confirmation: bool,
 }

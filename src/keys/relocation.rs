@@ -63,7 +63,7 @@ async fn move_keys(
     to: Destination,
 ) -> anyhow::Result<u64> {
     let Some(id) = LogFormat::read(log).await?.log_id() else {
-        bail!("the log is in clear, so it has no keys");
+        bail!("the log is unencrypted, so it has no keys");
     };
     if !LogFormat::belongs_to(log, keyring).await? {
         bail!("the keyring belongs to another log");
@@ -84,7 +84,7 @@ async fn move_keys(
     Ok(moved)
 }
 
-/// Fails if a projector or a mailer runs. An API process that runs cannot append any more.
+/// Fails if a projector or a mailer runs. An API process that is still running can no longer append.
 async fn check_stopped(log: &Database) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let projections = PROJECTIONS.into_iter().map(Registered::name);

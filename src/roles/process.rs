@@ -135,7 +135,7 @@ impl<'s> Process<'s> {
         Ok(process)
     }
 
-    /// Follows changes of the keyring. A log in clear may be sealed while this process runs.
+    /// Follows changes of the keyring. An unencrypted log may be sealed while this process runs.
     fn follow_keyring(&mut self, opened: Option<OpenedLog>) {
         let stop = self.stop_following.clone();
         let (settings, database) = (self.settings.clone(), self.database.clone());
@@ -405,7 +405,7 @@ impl<'s> Process<'s> {
     }
 
     /// Stops in the direction of the data flow: first requests, then appends, then subscriptions. Mail in
-    /// progress is finished meanwhile.
+    /// progress is finished at the same time.
     pub(super) async fn stop(&mut self) {
         let began = Instant::now();
         self.stop_sending.cancel();

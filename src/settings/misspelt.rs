@@ -9,7 +9,7 @@ const PATIENTS: &str = "PATIENTS_";
 /// Minimum length of a name that is compared by edit distance. Shorter names are close to too many others.
 const SHORTEST: usize = 6;
 
-/// Returns the setting of which an unknown name is probably a misspelling.
+/// Returns the setting that an unknown name probably misspells.
 pub(crate) fn close<'s>(name: &str, settings: &'s [String]) -> Option<&'s str> {
     let upper = name.to_uppercase();
     if is_known(name, settings) || name.len() < SHORTEST {

@@ -14,7 +14,7 @@ use super::values::{Optional, checkpoint_interval, log_origin, optional, path, w
 /// The published log: signed checkpoints, tiles and proofs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PublicationSettings {
-    /// Origin of the published log, such as `log.hospital.example/patients`: its name in checkpoints. If set,
+    /// Origin of the published log: its name in checkpoints, such as `log.hospital.example/patients`. If set,
     /// the API serves checkpoints, tiles and proofs without authentication. 1 to 200 visible ASCII
     /// characters, without `+`
     #[arg(long, env, global = true, value_parser = log_origin)]
@@ -26,7 +26,7 @@ pub(crate) struct PublicationSettings {
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     log_key_file: Option<PathBuf>,
 
-    /// Interval at which a checkpoint is signed if the log has moved, 100ms to 24h
+    /// Interval at which a checkpoint is signed if the log has grown, 100ms to 24h
     #[arg(long, env, global = true, default_value = "1m", value_parser = checkpoint_interval)]
     pub(crate) checkpoint_interval: Duration,
 

@@ -82,7 +82,7 @@ impl LoggingExporter {
         }
     }
 
-    /// Logs the first failure after a delivery at once, and later failures periodically.
+    /// Logs the first failure after a successful delivery immediately, and later failures periodically.
     fn failed(&self, error: &str) {
         let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
         if logged_at.is_none_or(|logged_at| logged_at.elapsed() >= LOG_INTERVAL) {

@@ -35,7 +35,7 @@ struct Shared {
     body_timeout: Duration,
 }
 
-/// What this process remembers of a log.
+/// State of a log in this process.
 #[derive(Default)]
 struct Log {
     /// The last checkpoint that was kept for monitors, with its time in seconds.

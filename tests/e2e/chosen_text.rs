@@ -1,4 +1,4 @@
-//! Text that a client chose does not reach the places in clear from which it could not be erased.
+//! Text that a client chose does not reach, unencrypted, the places from which it could not be erased.
 
 use std::process::Command;
 

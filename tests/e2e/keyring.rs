@@ -1,4 +1,4 @@
-//! The keyring: made, rotated while the service runs, lost; and the upgrade of a log in clear.
+//! The keyring: made, rotated while the service runs, lost; and the upgrade of an unencrypted log.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -150,7 +150,7 @@ async fn keys_are_rotated_while_the_service_runs() {
     .await;
 }
 
-/// A log in clear, as earlier versions wrote it.
+/// An unencrypted log, as earlier versions wrote it.
 pub(crate) async fn log_in_clear(server: &MysqlServer) -> Production {
     let production = Production::without_schema_on(server).await;
     let database = Database::connect(&production.database.url, DatabaseOptions::default())

@@ -90,7 +90,7 @@ fn hex(root: Hash) -> String {
 fn watch(client: &Client, state: &Path, words: &[&str]) -> (i32, String) {
     let mut command = patients("audit");
     command
-        .args(["watch", "--once", "--origin", &client.url("/log"), "--state"])
+        .args(["watch", "--once", "--from", &client.url("/log"), "--state"])
         .arg(state)
         .args(words);
     let (code, stdout, stderr) = ended(&mut command);
@@ -308,7 +308,7 @@ async fn a_log_rewritten_with_its_old_key_is_caught_by_a_witness_and_by_a_monito
     // A log that cannot be read is silent.
     program.kill9().await;
     let mut command = patients("audit");
-    command.args(["watch", "--origin", &client.url("/log"), "--key", &vkey]);
+    command.args(["watch", "--from", &client.url("/log"), "--key", &vkey]);
     command.args(["--every", "50ms", "--silence", "300ms"]);
     let (code, stdout, stderr) = ended(&mut command);
     assert!(

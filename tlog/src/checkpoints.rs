@@ -74,7 +74,7 @@ impl SignedCheckpoints {
     }
 
     /// Returns the signed checkpoint with the largest size among those that enough witnesses have cosigned,
-    /// if any. Without a quorum, these are all checkpoints.
+    /// if any. With a quorum of 0, every checkpoint counts as cosigned.
     ///
     /// # Errors
     ///
@@ -189,9 +189,9 @@ impl SignedCheckpoints {
         Ok(has_quorum)
     }
 
-    /// Records which checkpoints are trusted, from the newest one to the first that `is_trusted` accepts.
-    /// Older rows than [`REVIEWED`] are recorded as not trusted if it accepts none before. The witnesses and
-    /// the quorum can have changed since the rows were written.
+    /// Records which checkpoints are trusted, from the newest one to the first that `is_trusted` accepts. If
+    /// `is_trusted` accepts none of the newest [`REVIEWED`] rows, all older rows are recorded as not trusted.
+    /// The witnesses and the quorum can have changed since the rows were written.
     ///
     /// # Errors
     ///

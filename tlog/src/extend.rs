@@ -21,7 +21,7 @@ impl Tiles {
     /// Extends the stored tiles towards the tree of `size` leaves by at most [`PAGE`] events, in one
     /// transaction. Returns whether the tiles cover the tree. Call it repeatedly until they do.
     ///
-    /// Each call compares the last stored hash with the events that it covers, also if there is nothing to
+    /// Each call compares the last stored hash with the events that it covers, even if there is nothing to
     /// add. Because the hash of an event covers all earlier events, this comparison detects a log that was
     /// rewritten.
     ///

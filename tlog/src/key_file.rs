@@ -117,7 +117,7 @@ impl KeyFile {
         }
     }
 
-    /// Reads the key, whatever its name is.
+    /// Reads the key without checking its name.
     ///
     /// # Errors
     ///
@@ -155,8 +155,7 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// [`KeyFileError::Exists`], also if another process has just written the file; other
-    /// [`KeyFileError`]s.
+    /// [`KeyFileError::Exists`], even if another process has just written the file; other [`KeyFileError`]s.
     pub fn create(&self, origin: &str) -> Result<SigningKey, KeyFileError> {
         let key = new_key(origin)?;
         if self.0.try_exists().map_err(|error| self.io(error))? {

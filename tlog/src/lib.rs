@@ -1,5 +1,5 @@
-//! The transparency log over the event log: what an outside verifier reads, in the formats of
-//! [`transparency`].
+//! The transparency log over the event log: the data that verifiers outside the service read, in the formats
+//! of [`transparency`].
 //!
 //! Entry `n` is the 32-byte `hash` of the event at position `n + 1`. The leaves of the tree are therefore the
 //! leaves of [`eventstore::merkle`].
@@ -15,15 +15,16 @@
 //! A root or a proof is computed from at most one tile of each level, and extending the tiles reads only new
 //! events. The work therefore grows with the number of new events and the logarithm of the size of the log.
 //!
-//! The tiles are derived: after `DELETE FROM log_tiles`, the next extension computes all tiles again.
+//! The tiles are derived from the events: after `DELETE FROM log_tiles`, the next extension computes all
+//! tiles again.
 //!
 //! # Signing
 //!
-//! [`Signer`] signs a checkpoint when the log has moved. It must never sign two roots of one size:
+//! [`Signer`] signs a checkpoint when the log has grown. It must never sign two roots of one size:
 //!
 //! - A lease makes one process the signer, and a lock makes one process of a machine use the state file.
 //! - The state file beside the key has the last checkpoint that may have been signed. It is durable before
-//!   the checkpoint is signed. A restored database does not bring an older state back.
+//!   the checkpoint is signed. Restoring the database does not restore an older state.
 //! - Before a checkpoint is signed, the roots at the size of the state and at the size of the newest stored
 //!   checkpoint are computed again. If one differs, or if the log is shorter, nothing is signed until an
 //!   operator has solved the problem.
@@ -31,14 +32,14 @@
 //! # Witnesses
 //!
 //! After it has stored a checkpoint, the process that signs asks the [`Witnesses`] to cosign it. Each witness
-//! has a task of its own, so none delays the signer or another witness. A checkpoint has its quorum when
-//! enough witnesses have cosigned it, and proofs refer to the newest checkpoint with its quorum.
+//! has a separate task, so a slow witness delays neither the signer nor another witness. A checkpoint has its
+//! quorum when enough witnesses have cosigned it, and proofs refer to the newest checkpoint with its quorum.
 //! [`WitnessFolder`] is the durable record of a witness for another log.
 //!
 //! # Outside
 //!
-//! [`Monitor`] and [`Mirror`] read a log from a [`LogSource`] and trust only keys: the log can be on a server
-//! of somebody else.
+//! [`Monitor`] and [`Mirror`] read a log from a [`LogSource`] and trust only keys. The log can be on a server
+//! that somebody else operates.
 //!
 //! The tables belong to the crate `migrations`. This crate does not interpret events.
 

@@ -50,7 +50,7 @@ pub(crate) fn signing(outcome: Outcome) {
     }
 }
 
-/// Shows a witness, before its first response too.
+/// Creates the series of a witness before its first response.
 pub(crate) fn witness(name: &str) {
     let label = WitnessLabel {
         witness: name.to_owned(),

@@ -81,7 +81,7 @@ pub enum MirrorError {
     },
 }
 
-/// What a run has mirrored.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mirrored {
     /// Number of events of the mirrored checkpoint.
@@ -290,7 +290,7 @@ enum Expected {
 }
 
 impl Expected {
-    /// Returns the contents of the tile if they are the expected contents. A wider tile is cut.
+    /// Returns the contents of the tile if they are the expected contents. A wider tile is truncated.
     fn accepts(&self, tile: &Tile, content: &[u8]) -> Option<Vec<u8>> {
         let width = usize::from(tile.width());
         if let Self::Leaves(leaves) = self {

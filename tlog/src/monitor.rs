@@ -1,4 +1,4 @@
-//! A monitor: it follows the checkpoints of a log from outside.
+//! A monitor, which follows the checkpoints of a published log without access to the service.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::source::{LogSource, SourceError, extends};
 /// witness with a wrong clock could hide that a log is silent.
 pub(crate) const AHEAD: u64 = 5 * 60;
 
-/// What a monitor has detected. Only people can decide what to do about it.
+/// A contradiction that a monitor has detected. A person must decide how to respond.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Alarm {
@@ -61,15 +61,15 @@ impl Alarm {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MonitorError {
-    /// The log is not what it was.
+    /// The log contradicts a checkpoint that was seen before.
     #[error(transparent)]
     Alarm(#[from] Alarm),
-    /// The log cannot be read, so nothing is known.
+    /// The log cannot be read, so it could not be checked.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
 
-/// What a monitor has seen, without an alarm.
+/// Result of a check without an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// Number of events of the newest checkpoint.
@@ -122,14 +122,15 @@ impl Monitor {
         self.last.as_ref()
     }
 
-    /// The last checkpoint with a quorum that was seen. Newer checkpoints have no quorum yet.
+    /// The last checkpoint with a quorum that was seen. Checkpoints that are newer have no quorum yet.
     #[must_use]
     pub const fn attested(&self) -> Option<&SignedCheckpoint> {
         self.attested.as_ref()
     }
 
-    /// Reads the newest checkpoint, checks its signatures, and checks by a proof from tiles that it extends
-    /// the last one. Then it becomes the last one. `now` is the time in seconds since 1970-01-01 UTC.
+    /// Reads the newest checkpoint, checks its signatures, and checks with a proof from tiles that it extends
+    /// the last checkpoint. If all checks succeed, the newest checkpoint becomes the last checkpoint. `now`
+    /// is the time in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
     ///

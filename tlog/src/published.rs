@@ -55,7 +55,7 @@ impl PublishedLog {
         &self.checkpoints
     }
 
-    /// The tiles, also beyond the newest signed checkpoint.
+    /// The tiles, including those beyond the newest signed checkpoint.
     #[must_use]
     pub const fn tiles(&self) -> &Tiles {
         &self.tiles

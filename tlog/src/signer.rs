@@ -133,15 +133,15 @@ impl Signer {
         }
     }
 
-    /// Also asks witnesses to cosign each checkpoint. They delay nothing: a checkpoint is published before
-    /// they are asked.
+    /// Also asks witnesses to cosign each checkpoint. A checkpoint is published before the witnesses are
+    /// asked, so they do not delay it.
     #[must_use]
     pub fn with_witnesses(self, witnesses: Witnesses) -> Self {
         let witnesses = Some(witnesses);
         Self { witnesses, ..self }
     }
 
-    /// Signs a checkpoint every `interval` if the log has moved, until `stop` is cancelled. Only one process
+    /// Signs a checkpoint every `interval` if the log has grown, until `stop` is cancelled. Only one process
     /// signs at a time. `owner` identifies this process.
     pub async fn run(self, owner: String, interval: Duration, stop: CancellationToken) {
         let (shortest, longest) = LEASE_DURATION;
@@ -167,7 +167,8 @@ impl Signer {
         }
     }
 
-    /// Signs checkpoints, and tells the cosigners the size of the newest one while this process signs.
+    /// Signs checkpoints, and passes the size of the newest checkpoint to the cosigners while this process
+    /// signs.
     async fn follow(
         &self,
         lease: &mut Lease,
@@ -252,7 +253,7 @@ impl Signer {
             .is_none_or(|witnesses| witnesses.quorum() == 0)
     }
 
-    /// Signs a checkpoint of the current log, if the log has moved since the newest checkpoint. The caller
+    /// Signs a checkpoint of the current log, if the log has grown since the newest checkpoint. The caller
     /// must hold the lease, which is renewed while the tiles are extended.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Where a published log is read: the database of the service, or any server with the files of tlog-tiles.
+//! The sources of a published log: the database of the service, or any server with the files of tlog-tiles.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -26,7 +26,7 @@ pub enum SourceError {
     /// The server cannot be reached, or its response cannot be read.
     #[error("{what}: {error}")]
     Http {
-        /// What was requested.
+        /// The requested file.
         what: String,
         /// The error.
         #[source]
@@ -61,12 +61,12 @@ impl From<ContentError<Missing>> for SourceError {
     }
 }
 
-/// A published log. What it returns is untrusted until it is verified.
+/// A published log. Everything that it returns is untrusted until it is verified.
 pub trait LogSource: Sync {
     /// Returns the newest checkpoint.
     fn checkpoint(&self) -> impl Future<Output = Result<SignedCheckpoint, SourceError>> + Send;
 
-    /// Returns the contents of a tile or entry bundle, or those of a wider one.
+    /// Returns the contents of a tile or entry bundle, or of a wider tile with the same level and index.
     fn tile(&self, tile: &Tile) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send;
 }
 

@@ -75,7 +75,7 @@ pub struct StateFile(PathBuf);
 #[derive(Debug)]
 pub struct LockedState {
     path: PathBuf,
-    /// A file of its own, because the state file is replaced when it is written.
+    /// A separate file, because the state file is replaced when it is written.
     _lock: File,
 }
 
@@ -170,8 +170,8 @@ impl LockedState {
         read(&self.path, origin)
     }
 
-    /// Replaces the state. The new state is durable when this returns. A process that is killed meanwhile
-    /// leaves the old or the new state.
+    /// Replaces the state. The new state is durable when this returns. A process that is killed during the
+    /// call leaves either the old or the new state.
     ///
     /// # Errors
     ///

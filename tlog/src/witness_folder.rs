@@ -1,4 +1,4 @@
-//! The folder of a witness: its key, and what it has cosigned.
+//! The folder of a witness: its key, and the checkpoints that it has cosigned.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! The witnesses of a log: their addresses, and asking them for cosignatures.
+//! The witnesses of a log: their addresses, and the requests for cosignatures.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_min
 /// Maximum number of requests of one attempt. A witness rejects the first request if this process does not
 /// know what it has cosigned, and the second one if another process asks it at the same time.
 const REQUESTS: usize = 3;
-/// Interval at which a witness cosigns the newest checkpoint again while the log does not move. The times of
+/// Interval at which a witness cosigns the newest checkpoint again while the log does not grow. The times of
 /// the cosignatures show monitors that the checkpoint is still the newest.
 const REFRESH: Duration = Duration::from_mins(5);
 
@@ -33,7 +33,7 @@ const REFRESH: Duration = Duration::from_mins(5);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// The text has not the form `KEY=URL`.
+    /// The text does not have the form `KEY=URL`.
     #[error("expected the verifier key of a witness, = and its URL, such as name+hash+key=https://host/path")]
     Form,
     /// The key is malformed.
@@ -152,7 +152,7 @@ enum AskError {
     /// The witness cannot be reached, or its response cannot be read.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The response is not one of the protocol.
+    /// The response does not follow the protocol.
     #[error(transparent)]
     Response(#[from] ResponseError),
     /// The witness rejects the request.

@@ -1,7 +1,7 @@
 //! The C2SP formats of transparency logs.
 //!
-//! A log that publishes these formats can be checked with tools of others, such as Go's `sumdb` packages. The
-//! crate does no input or output, and reads no clock. Parsers accept only the canonical form of a value,
+//! A log that publishes these formats can be checked with third-party tools, such as Go's `sumdb` packages.
+//! The crate does no input or output, and reads no clock. Parsers accept only the canonical form of a value,
 //! limit its size, and never panic.
 //!
 //! | module | contents | source |

@@ -22,7 +22,8 @@ pub use content::{ContentError, TileReader, decode_entries, decode_hashes, encod
 /// Number of hashes in a full tile, and of entries in a full bundle.
 pub const FULL_WIDTH: u16 = 256;
 
-/// Number of leaves below a hash of level `l + 1` is 2⁸ times their number at level `l`.
+/// Base-2 logarithm of the number of hashes in a full tile: a hash of level `l + 1` covers 2⁸ hashes of level
+/// `l`.
 pub(crate) const HEIGHT: u8 = 8;
 
 /// Largest level that a path can have. Tiles of trees with at most [`MAX_SIZE`] leaves have levels up to 7.
@@ -55,7 +56,7 @@ impl Level {
     }
 }
 
-/// A path that does not name a tile, or names it in another than the canonical form.
+/// A path that does not name a tile, or is not in canonical form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path does not name a tile")]
 pub struct PathError;

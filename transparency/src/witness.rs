@@ -66,7 +66,7 @@ pub enum Refusal {
 ///
 /// # Errors
 ///
-/// Returns the first rule of the specification that the request does not meet.
+/// Returns the first rule of the specification that the request violates.
 pub fn decide(
     keys: Option<&[VerifierKey]>,
     latest: Option<Latest>,

@@ -1,8 +1,9 @@
 //! Authentication by bearer token, and authorization by role.
 //!
 //! A bearer token is an access token of this service ([`Tokens`]) or a JWT of an issuer ([`Issuer`]). Both
-//! kinds can be enabled at once. The kind of a route determines the roles that may use it (`route_kind`), so
-//! no route lacks an access rule. The request pipeline authenticates the caller before the route runs.
+//! kinds can be enabled at the same time. The kind of a route determines the roles that may use it
+//! (`route_kind`), so no route lacks an access rule. The request pipeline authenticates the caller before the
+//! route runs.
 
 mod caller;
 mod jwt;
@@ -84,8 +85,8 @@ impl Access {
         self.look(headers).ok()
     }
 
-    /// Like [`Access::caller`], but if no known key fits a token, waits briefly for newer keys and checks the
-    /// token again.
+    /// Like [`Access::caller`], but if no known key matches a token, waits briefly for newer keys and checks
+    /// the token again.
     pub(crate) async fn caller_with_newest_keys(&self, headers: &HeaderMap) -> Caller {
         match self.look(headers) {
             Ok(caller) => caller,
@@ -94,7 +95,7 @@ impl Access {
         }
     }
 
-    /// Returns the caller, or the issuer if none of its known keys fits the token.
+    /// Returns the caller, or the issuer if none of its known keys matches the token.
     fn look(&self, headers: &HeaderMap) -> Result<Caller, &Issuer> {
         let Some(authentication) = &self.0 else {
             return Ok(Caller::Anybody);

@@ -1,7 +1,7 @@
 //! JSON request bodies.
 //!
-//! Members are read one by one rather than into a struct. Therefore, all invalid fields are reported at once,
-//! and duplicate and unknown members are reported instead of being silently ignored.
+//! Members are read one by one rather than into a struct. Therefore, all invalid fields are reported
+//! together, and duplicate and unknown members are reported instead of being silently ignored.
 
 use std::fmt;
 use std::time::Duration;

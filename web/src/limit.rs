@@ -2,12 +2,12 @@
 //!
 //! A client is the holder of an access token, identified by name, or an address if there is no token. Each
 //! client has a quota that is replenished at a constant rate. The state of all clients has a fixed maximum
-//! size, however many clients there are (`table`).
+//! size, which does not depend on the number of clients (`table`).
 //!
 //! Unknown tokens are also counted by address. Their requests are rejected in any case, so limiting them
 //! costs valid clients nothing. A known token from the same address is still accepted, so one misconfigured
-//! program does not lock out everyone behind the same router. Guessing a token is infeasible: a token has 256
-//! random bits.
+//! program does not block other clients behind the same router. Guessing a token is infeasible: a token has
+//! 256 random bits.
 
 mod table;
 

@@ -75,7 +75,7 @@ pub enum Tokens {
     Required,
     /// Some services require a token, and others do not.
     Optional,
-    /// Access is open.
+    /// The service requires no token.
     Ignored,
 }
 

@@ -265,8 +265,8 @@ impl Pipeline {
 }
 
 /// The middleware. Logs 5xx responses as warnings and all others at level `debug`. Logs and metrics contain
-/// the route's template instead of the path, and the names of known methods alone, because both may contain
-/// data that the client should not have put there.
+/// the route's template instead of the path, and the names of known methods alone, because paths and unknown
+/// methods may contain personal data that a client put there by mistake.
 async fn process(State(pipeline): State<Pipeline>, mut request: Request<Body>, next: Next) -> Response {
     let shared = &pipeline.shared;
     let id = RequestId::of(&request, shared.clock.as_ref());

@@ -17,17 +17,16 @@ pub enum RouteKind {
     Command,
     /// A read of the current data.
     Read,
-    /// A read of the current data that is batched with other reads and uses no connection of its own. A
-    /// request without a query string runs in the task of its connection, and is dropped if its client
-    /// disconnects.
+    /// A read of the current data that is batched with other reads and has no separate connection. A request
+    /// without a query string runs in the task of its connection, and is dropped if its client disconnects.
     BatchedRead,
     /// A read for auditors, such as a read of past data.
     Audit,
-    /// A route that erases data for ever.
+    /// A route that erases data permanently.
     Privacy,
     /// A route for operators of the service.
     Operate,
-    /// A part of the data that is published for everybody.
+    /// A part of the published log, which requires no token.
     Published,
     /// The metrics page. Scrapers request it every few seconds, and add parameters.
     Metrics,

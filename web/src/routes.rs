@@ -24,8 +24,8 @@ use crate::slash::{self, without_slash};
 #[must_use]
 pub struct Routes<S> {
     router: Router<S>,
-    /// The descriptions are not kept, but created again for the document, because they take some megabytes
-    /// and few clients request the document.
+    /// The descriptions are not kept, but are created again for each document, because they take several
+    /// megabytes and few clients request the document.
     entries: Vec<Entry>,
 }
 

@@ -79,7 +79,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Creates the entry point of a router that `pipeline` is around.
+    /// Creates the entry point of a router that is wrapped in `pipeline`.
     #[must_use]
     pub const fn new(router: Router, pipeline: Pipeline) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Front {
 }
 
 /// Serves a router without the pipeline on `listener` until `shutdown`: the limits of the listener apply, but
-/// no access control, rate limits and checks of hosts.
+/// not access control, rate limits and checks of hosts.
 ///
 /// # Errors
 ///

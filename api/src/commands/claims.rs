@@ -9,7 +9,7 @@ use eventstore::{Claim, ClaimRules, ClaimRulesError, HeldClaim, NewEvent, Sealin
 /// State of the claims of a sealed log, stored as the version of the claim rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimScheme {
-    /// The log was in clear, and may still have claims whose hashes have no secret. The rule is
+    /// The log was unencrypted, and may still have claims whose hashes have no secret. The rule is
     /// [`EmailUniqueness::Email`].
     Upgrading,
     /// Patients hold the claims of this rule.
@@ -93,10 +93,10 @@ const fn kind(rule: EmailUniqueness) -> &'static str {
 /// log, on its address and name.
 ///
 /// In a sealed log, claims are hashes with a secret of the keyring, so the address cannot be guessed from the
-/// table of claims. In a log in clear, they are plain hashes of the address.
+/// table of claims. In an unencrypted log, they are hashes of the address without a secret.
 #[derive(Debug, Clone)]
 pub struct EmailClaims {
-    /// The sealing of the log, and the scheme of its claims; `None` for a log in clear.
+    /// The sealing of the log, and the scheme of its claims; `None` for an unencrypted log.
     sealed: Option<(Sealing, ClaimScheme)>,
     /// The claims that patients hold or may hold.
     accepted: Accepted,
@@ -117,7 +117,7 @@ enum Accepted {
 }
 
 impl EmailClaims {
-    /// Creates the rules for a log with this sealing, or for a log in clear.
+    /// Creates the rules for a log with this sealing, or for an unencrypted log.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl EmailClaims {
 
     /// Creates rules that accept only the claims of the rule that applies. With these rules,
     /// [`rebuild`](eventstore::claim::table::rebuild()) deletes all other claims. `scheme` is the scheme of
-    /// the log meanwhile.
+    /// the log during the rebuild.
     #[must_use]
     pub const fn only(sealing: Sealing, scheme: ClaimScheme) -> Self {
         Self {

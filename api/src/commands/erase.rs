@@ -17,7 +17,7 @@ use crate::retention::{TooEarly, right_time};
 
 impl Commands {
     /// Erases a patient: records the erasure, and destroys the patient's data key. Subscriptions destroy the
-    /// rest, and also the key if this process is killed between the two steps. If the patient was already
+    /// other data, and the key if this process is killed between the two steps. If the patient was already
     /// erased, returns the first erasure.
     ///
     /// # Errors

@@ -41,8 +41,8 @@ pub enum CommandError {
         /// End of the period; `None` if the patient is not deleted, so the period has not started.
         until: Option<Timestamp>,
     },
-    /// The log is in clear, so no patient can be erased or held.
-    #[error("the log is in clear")]
+    /// The log is unencrypted, so no patient can be erased or held.
+    #[error("the log is unencrypted")]
     LogInClear,
     /// The patient's current sequence is not the expected sequence.
     #[error("the patient is at sequence {actual}")]

@@ -34,7 +34,7 @@ impl Commands {
         command: PatientCommand,
         cause: &Cause,
     ) -> Result<(), CommandError> {
-        // Programs of earlier versions, which may use a log in clear, do not know the events.
+        // Programs of earlier versions, which may use an unencrypted log, do not know the events.
         if self.keyring().is_none() {
             return Err(CommandError::LogInClear);
         }

@@ -48,7 +48,7 @@ impl Earlier {
 
 impl Commands {
     /// Returns the ids that a patient of a source may have: the id with which it is imported, and the id with
-    /// which it was imported while the log was in clear.
+    /// which it was imported while the log was unencrypted.
     #[must_use]
     pub fn ids_of_import(&self, source: &ImportSource, old_id: &OldId) -> [Uuid; 2] {
         ImportIds::of(source, old_id, self.keyring().as_deref()).all()
@@ -87,8 +87,8 @@ impl Commands {
         Ok(imports.iter().zip(&ids).map(earlier).collect())
     }
 
-    /// Whether every import reads or writes a database before its append: it stores a data key in the keys'
-    /// database, or looks up the claims of an older log.
+    /// Whether every import accesses a database before its append, because it stores a data key in the keys'
+    /// database or looks up the claims of an older log.
     #[must_use]
     pub fn import_needs_connection(&self) -> bool {
         self.sealing().is_some_and(|sealing| {
@@ -101,8 +101,8 @@ impl Commands {
     }
 
     /// Registers a patient of another service. The id is derived from the source and the old id, so a patient
-    /// is never imported twice, also by another process. A patient who was imported in a log in clear, which
-    /// was sealed since, must be found by [`Commands::imported_before`].
+    /// is never imported twice, even by another process. A patient who was imported before the log was sealed
+    /// must be found by [`Commands::imported_before`].
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ const IMPORTS: Uuid = Uuid::from_u128(0x3b7a_51c8_e2d4_5f69_8d17_0fb4_92ce_68a5)
 pub(super) struct AmendmentIds {
     /// Id with which the amendment is recorded.
     pub(super) id: Uuid,
-    /// Id with which the amendment was recorded in a log in clear.
+    /// Id with which the amendment was recorded in an unencrypted log.
     pub(super) in_clear: Uuid,
 }
 
@@ -44,7 +44,7 @@ impl AmendmentIds {
 pub(super) struct ImportIds {
     /// Id with which the patient is imported.
     id: Uuid,
-    /// Id with which the patient is imported into a log in clear.
+    /// Id with which the patient is imported into an unencrypted log.
     in_clear: Uuid,
 }
 
@@ -78,7 +78,7 @@ fn keyed(keyring: &Keyring, kind: &str, name: &str) -> Uuid {
 pub(super) struct KeyedIds {
     /// Id derived from the actor and the key.
     pub(super) id: Uuid,
-    /// Id that is derived from the actor and the key in a log in clear.
+    /// Id that is derived from the actor and the key in an unencrypted log.
     pub(super) in_clear: Uuid,
     /// Id that earlier versions derived from the key alone, without the actor.
     pub(super) former: Uuid,

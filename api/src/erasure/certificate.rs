@@ -1,8 +1,8 @@
 //! Certificates of erasure, each in one small file.
 //!
 //! A certificate has two parts. The [`Proof`] proves that the log contains the event with which the patient
-//! was erased, and is checked without the log. The [`Attestation`] is a statement of the service about its
-//! stores at one time. It is not signed, and no proof covers the times in it other than `erased_at`.
+//! was erased, and can be checked without the log. The [`Attestation`] is a statement of the service about
+//! its stores at one time. It is not signed, and no proof covers the times in it other than `erased_at`.
 
 use cqrs_es::Aggregate;
 use domain::{ErasureScope, PATIENT_ERASED, Patient};
@@ -49,11 +49,11 @@ pub struct Attestation {
     /// When the erasure was recorded.
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub erased_at: Timestamp,
-    /// The time that marks the patient's data key as destroyed.
+    /// The time that is recorded for the destruction of the patient's data key.
     #[schema(value_type = String, format = DateTime, example = "2026-11-24T08:38:47.323577Z")]
     pub key_destroyed_at: Timestamp,
     /// The stores that the service checked, and that have no data of the patient: `key`, read tables by name,
-    /// `mail`, with SQLite, `file`, and `replica`, if there is one.
+    /// `mail`, on SQLite `file`, and with a replica `replica`.
     #[schema(example = json!(["key", "patient_view", "patient_names", "mail"]))]
     pub checked_stores: Vec<String>,
     /// When the service checked the stores.
@@ -68,8 +68,8 @@ pub enum CertificateError {
     /// These stores still have data of the patient.
     #[error("the erasure is not complete; pending: {}", .0.join(", "))]
     Incomplete(Vec<&'static str>),
-    /// The events at these positions stay in clear in the log.
-    #[error("{} events of the patient stay in clear in the log", .0.len())]
+    /// The events at these positions stay unencrypted in the log.
+    #[error("{} events of the patient stay unencrypted in the log", .0.len())]
     Partial(Vec<Position>),
     /// The patient's events could not be read.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! Events as the feed and exports show them: as stored, with the opened payload beside.
+//! Events as the feed and exports show them: as stored, and with the opened payload in a separate member.
 
 use std::collections::BTreeSet;
 

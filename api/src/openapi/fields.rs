@@ -1,4 +1,4 @@
-//! Parameters and headers of this API, each described once, besides those of the `web` crate.
+//! Parameters and headers of this API, each described once, in addition to those of the `web` crate.
 
 use serde_json::json;
 use utoipa::openapi::path::Parameter;

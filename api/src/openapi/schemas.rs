@@ -60,8 +60,8 @@ pub(crate) struct Event {
     /// Version of the payload's schema.
     #[schema(example = "1.0")]
     event_version: String,
-    /// Content of the event, in the feed as it was recorded: with the personal data sealed. If the patient
-    /// was erased, histories show the member `erased` with the time instead of the personal data.
+    /// Content of the event. The feed shows it as it was recorded, with the personal data sealed. Histories
+    /// show the personal data or, if the patient was erased, the member `erased` with the time.
     payload: BTreeMap<String, Value>,
     /// Only in the feed: the content of a sealed event with its personal data opened. If the patient was
     /// erased, it has the member `erased` with the time instead. The hash does not cover this member.

@@ -4,8 +4,8 @@
 use axum::http::StatusCode;
 use web::problem::Kind;
 
-/// Number of seconds that a client waits before it retries, for problems that last longer, because an
-/// operator must repair them or a table is being filled.
+/// Value of `Retry-After`, in seconds, for problems that last until an operator repairs something or a table
+/// has been filled.
 const LASTING: u64 = 30;
 
 /// A problem type, and its explanation.
@@ -150,8 +150,8 @@ kinds! {
         "Retention period",
         "The retention period of the patient starts when the patient is deleted. Nothing was changed.",
     ),
-        "This service keeps patients for some time after their deletion, and the member until says when the period of this patient \
-         ends. If the member is missing, the patient is not deleted: delete the patient, and the period starts. The operator sets the \
+        "This service keeps patients for some time after their deletion, and the member until contains the end of the period of this \
+         patient. If the member is missing, the patient is not deleted: delete the patient, and the period starts. The operator sets the \
          period with RETENTION. With RETENTION_OVERRIDE=on, erasures with the reason request are not rejected.";
     ERASURE_INCOMPLETE = Kind::new(
         StatusCode::CONFLICT,
@@ -166,7 +166,7 @@ kinds! {
         StatusCode::CONFLICT,
         "erasure-partial",
         "Erasure partial",
-        "Events of the patient stay in clear in the log, so the erasure has no certificate.",
+        "Events of the patient stay unencrypted in the log, so the erasure has no certificate.",
     ),
         "Some events of the patient were recorded before the log was sealed. Events are never changed, so the personal data in these \
          events stays readable in the log. A certificate states that all data is destroyed, so this erasure has no certificate. \
@@ -174,10 +174,10 @@ kinds! {
     LOG_IN_CLEAR = Kind::new(
         StatusCode::CONFLICT,
         "log-in-clear",
-        "The log is in clear",
+        "The log is unencrypted",
         "Patients can be erased or held only in a sealed log. Nothing was changed.",
     ),
-        "This log was created by a version of the service that stored personal data in clear, and events are never changed. Once an \
+        "This log was created by a version of the service that stored personal data unencrypted, and events are never changed. Once an \
          operator has run `patients log upgrade`, new events are sealed, and patients can be erased and held.";
     SEQUENCE_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
@@ -237,7 +237,7 @@ kinds! {
     PRECONDITION_FAILED = Kind::new(
         StatusCode::PRECONDITION_FAILED,
         "precondition-failed",
-        "Changed meanwhile",
+        "Patient has changed",
         "The patient has changed. Read it again before you retry.",
     ),
         "The If-Match header names a state that the patient is no longer in; the detail gives the current state. The request had \
@@ -261,7 +261,7 @@ kinds! {
     REBUILD_UNDER_WAY = Kind::new(
         StatusCode::CONFLICT,
         "rebuild-under-way",
-        "Rebuild under way",
+        "Rebuild in progress",
         "The projection is already being rebuilt; the Location header gives the address of that rebuild.",
     ),
         "A projection has at most one rebuild at a time. Wait for the current rebuild, or cancel it with a DELETE request to the \
@@ -269,7 +269,7 @@ kinds! {
     REBUILD_TOO_FAR = Kind::new(
         StatusCode::CONFLICT,
         "rebuild-too-far",
-        "Too late",
+        "Too late to cancel",
         "The new generation is already served, or the rebuild has ended.",
     ),
         "A rebuild can be cancelled until its generation is served. It is too late to cancel this rebuild. To build the table \
@@ -297,7 +297,7 @@ kinds! {
     NOT_PROJECTED_YET = Kind::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "not-projected-yet",
-        "Not there yet",
+        "Not projected yet",
         "The read table has not reached Min-Position yet. Try again.",
     ),
         "The list comes from a table that follows the log. The table did not reach the requested Min-Position within the maximum \
@@ -371,8 +371,8 @@ kinds! {
         "Log damaged",
         "The event log was altered, and the request needs the damaged part. The request had no effect.",
     ).with_retry_after(LASTING),
-        "The event log, or the row that records where it ends, is not as this service left it: the database was changed from \
-         outside, or the service is connected to a database server that lacks acknowledged events. The request had no effect. An \
+        "The event log, or the row that records where it ends, differs from what this service wrote: another program changed the \
+         database, or the service is connected to a database server that lacks acknowledged events. The request had no effect. An \
          operator runs patients audit verify, which reports a damaged position, and restores the log, or connects the service to \
          a server that has all events.";
     READ_TABLE_DAMAGED = Kind::new(
@@ -405,8 +405,8 @@ kinds! {
     CONTENDED = Kind::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "contended",
-        "Other commands came first",
-        "Other commands for this patient came first, several times. The request had no effect. Try again.",
+        "Conflicting commands",
+        "Several attempts conflicted with other commands for this patient. The request had no effect. Try again.",
     ),
         "Each time the command was about to be recorded, another command for the same patient was recorded first. The request had \
          no effect. Read the patient again, and retry if the command is still right.";

@@ -40,7 +40,7 @@ struct Links {
 }
 
 /// Deletes the entries of the links that were written before `before`. Without an `actor`, nothing is
-/// deleted. If this is interrupted, a repetition continues.
+/// deleted. If the call is interrupted, another call continues.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ pub async fn prune(
 }
 
 /// Returns the links of a chain that were written before `before`, from the first that still has entries. A
-/// chain in which only the entries about earlier prunings are older is left as it is. Otherwise, each pruning
+/// chain in which only the entries about earlier prunings are older is not changed. Otherwise, each pruning
 /// would add an entry to each chain forever.
 async fn prunable(database: &Database, chain: &str, before: Timestamp) -> Result<Option<Links>> {
     let mut reader = database.reader().await?;

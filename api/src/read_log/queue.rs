@@ -1,8 +1,8 @@
 //! The bounded queue of entries, and the task that writes them.
 //!
 //! The queue is bounded by its number of entries, including those that are being written. A caller either
-//! waits until its entries are durable, or leaves them in the queue. Entries that were left are written again
-//! until they are durable, because their data has been returned.
+//! waits until its entries are durable, or leaves them in the queue. Writing entries that were left in the
+//! queue is retried until they are durable, because their data has already been returned.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the record of reads contains.
+//! The entries of the record of reads.
 
 use std::sync::Arc;
 

@@ -64,7 +64,7 @@ fn openapi_described() -> Described {
     let document = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
     Described::new(
         "The OpenAPI document",
-        "This OpenAPI 3.1 document, for this service: `servers` contains its public URL, if it has one, and `security` says whether \
+        "This OpenAPI 3.1 document, for this service: `servers` contains its public URL, if it has one, and `security` shows whether \
          it requires a token. Compressed if the client accepts gzip.",
     )
     .takes([fields::if_none_match(fields::A_FILE)])

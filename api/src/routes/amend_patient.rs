@@ -20,8 +20,8 @@ use crate::openapi::{Described, Media, fields};
 use crate::problem::{ApiError, kinds};
 use crate::state::Api;
 
-/// The fields to change, at least one. The rules for values are those of a registration. Fields that are not
-/// sent are kept, and no field can be removed.
+/// The fields to change, at least one. The rules for values are the same as for a registration. Fields that
+/// are not sent are kept, and no field can be removed.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(min_properties = 1)]

@@ -25,7 +25,8 @@ struct Health {
     /// `live`, or for readiness `ready` or `unavailable`.
     #[schema(example = "ready")]
     status: &'static str,
-    /// `up`, `down`, or `read_only` if the database accepts no writes. It is then not read from either.
+    /// `up`, `down`, or `read_only` if the database accepts no writes. In that case, the service does not
+    /// read from it either.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "up")]
     database: Option<&'static str>,
@@ -93,7 +94,7 @@ pub(super) async fn live() -> Response {
 }
 
 /// Checks whether the process can serve: the database responds and accepts writes, the append queue has room,
-/// no read table is damaged, and the clock is right.
+/// no read table is damaged, and the clock is correct.
 ///
 /// A projection that has stopped at an event is reported, but does not make the process unavailable: reads by
 /// id and writes do not need it, and other processes would have the same problem.

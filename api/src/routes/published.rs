@@ -1,5 +1,5 @@
-//! The published log, for everybody: `/log/checkpoint`, `/log/checkpoints/{size}`, `/log/tile/…` and
-//! `/log/proof/{position}`. Also `/patients/{id}/receipt`.
+//! The published log, which requires no token: `/log/checkpoint`, `/log/checkpoints/{size}`, `/log/tile/…`
+//! and `/log/proof/{position}`. Also `/patients/{id}/receipt`.
 //!
 //! The contents are in the formats of C2SP. They contain hashes, and no personal data.
 

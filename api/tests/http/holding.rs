@@ -162,7 +162,7 @@ async fn a_hold_needs_a_day_from_today_on_and_a_known_reason() {
     assert_eq!(rig.head().await, head);
 }
 
-/// Older programs, which do not know the events, may still use a log in clear.
+/// Older programs, which do not know the events, may still use an unencrypted log.
 #[tokio::test]
 async fn nobody_is_held_in_a_log_in_clear() {
     let rig = Rig::in_clear().await;

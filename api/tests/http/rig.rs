@@ -63,7 +63,7 @@ async fn migrated(url: &str) -> Database {
     database
 }
 
-/// Seals the log, unless it has events in clear, with a new keyring.
+/// Seals the log, unless it has unencrypted events, with a new keyring.
 async fn seal(database: &Database) {
     let keyring = Keyring::generate(SystemClock.now()).unwrap();
     let claims = ClaimScheme::default().version();
@@ -168,7 +168,7 @@ impl Rig {
         Self::by_clock(url, access, options, folder, SystemClock::shared()).await
     }
 
-    /// Creates an open API on SQLite over a log in clear, to which a test can append its own events.
+    /// Creates an open API on SQLite over an unencrypted log, to which a test can append its own events.
     pub(crate) async fn in_clear() -> Self {
         Self::in_clear_with(Access::open()).await
     }
@@ -180,7 +180,7 @@ impl Rig {
         Self::in_clear_over(&url, access, Some(folder)).await
     }
 
-    /// Runs `test` over a log in clear, on SQLite and on every available MySQL and MariaDB server.
+    /// Runs `test` over an unencrypted log, on SQLite and on every available MySQL and MariaDB server.
     pub(crate) async fn on_each_in_clear(test: impl AsyncFn(Self)) {
         test(Self::in_clear().await).await;
         for server in mysql_servers() {

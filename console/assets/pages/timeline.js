@@ -1,4 +1,4 @@
-// The time line of a patient: what happened, who did it, and the patient as of any moment.
+// The timeline of a patient: what happened, who did it, and the patient as of any moment.
 import { html, useLoaded, useState } from "../html.js";
 import { get, page, Problem, query, reconnects } from "../api.js";
 import { day, number, t } from "../i18n.js";
@@ -29,7 +29,7 @@ async function load(id, signal) {
   return stored;
 }
 
-/** Returns the entries of the time line: events with what they changed, and gaps where the service left events out. */
+/** Returns the entries of the timeline: events with what they changed, and gaps where the service left events out. */
 function entriesOf(stored) {
   const entries = [];
   let details = {};

@@ -8,7 +8,7 @@ const MAX_KEY_CHARS: usize = 64;
 /// Returns the key of a name, with which version 0.1 searches and sorts: the first 64 characters of its
 /// compatibility decomposition (NFKD), without case and without combining accents (U+0300 to U+036F). For
 /// example, `Ñandú`, `ñandu` and `NANDU` have the same key. The marks of other scripts are kept, because in
-/// those scripts they work like unaccented, not like accents.
+/// those scripts they work like letters, not like accents.
 ///
 /// The key depends only on the name, not on the database, so a rebuilt read table has the same keys. The key
 /// never ends with a space and is never empty. In the read table, an empty key means that a program without

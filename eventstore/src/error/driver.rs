@@ -1,4 +1,4 @@
-//! The errors of the database driver, and what they mean on each database.
+//! The errors of the database driver, and their meaning on each database.
 
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::sqlite::SqliteError;
@@ -26,7 +26,7 @@ impl DatabaseError {
         Self(Cause::Driver(error))
     }
 
-    /// Returns the error of a server whose variables say that it accepts no writes.
+    /// Returns the error of a server whose variables show that it accepts no writes.
     pub(crate) const fn read_only() -> Self {
         Self(Cause::ReadOnlyVariable)
     }

@@ -77,7 +77,7 @@ impl Head {
     }
 }
 
-/// The database's clock in microseconds since 1970; `NULL` for SQLite, which has no clock of its own.
+/// The database's clock in microseconds since 1970; `NULL` for SQLite, which has no clock.
 ///
 /// `SYSDATE` returns the time after the wait for a lock, unlike `UTC_TIMESTAMP`. Every session's time zone is
 /// UTC.

@@ -4,7 +4,7 @@ use crate::database::{Database, Row, Session, Transaction};
 use crate::error::{Error, Result};
 
 /// Creates the row of a projection in `projections`, unless it exists. If the log is empty, generation 1
-/// serves queries at once. Otherwise generation 0 is active until generation 1 is filled.
+/// serves queries immediately. Otherwise generation 0 is active until generation 1 is filled.
 ///
 /// # Errors
 ///

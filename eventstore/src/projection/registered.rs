@@ -1,4 +1,4 @@
-//! Projections in a list, whatever their rows are.
+//! A common interface to the projections in a list, independent of the type of their rows.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ pub trait Registered: Send + Sync {
         progress: &'a mut (dyn FnMut(Step) + Send),
     ) -> BoxFuture<'a, Result<Outcome, RebuildError>>;
 
-    /// Whether the projection is rid of an aggregate whose last event is at `position`: the projection has
-    /// processed that event, no rebuild can add rows of the aggregate, and no generation has rows of it.
+    /// Whether the projection has no data of an aggregate whose last event is at `position`: the projection
+    /// has processed that event, no rebuild can add rows of the aggregate, and no generation has rows of it.
     fn is_rid_of<'a>(
         &self,
         database: &'a Database,

@@ -1,4 +1,4 @@
-//! The steps of the schema: those of the log, and those that a service adds.
+//! The steps of the schema: the steps of the log, and the steps that a service adds.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -53,8 +53,8 @@ const LOG: [Step; 4] = [
     step!(1_000_000, "sealing", "1000000_sealing.sql"),
 ];
 
-/// The steps of a database that has the keys of a log, and nothing else of it. As for [`LOG`], their texts
-/// never change. No database has steps of both.
+/// The steps of a database that has only the keys of a log. As for [`LOG`], their texts never change. No
+/// database has steps of both.
 const KEYS: [Step; 1] = [step!(1_000_002, "keys", "1000002_keys.sql")];
 
 /// Returns the statement that creates the table of leases, which must exist before the first step.

@@ -4,7 +4,7 @@
 pub(super) struct AdditionalData(Vec<u8>);
 
 impl AdditionalData {
-    /// Begins with the purpose, which keeps ciphertexts of different purposes apart.
+    /// Begins with the purpose, so a ciphertext of one purpose does not open for another purpose.
     pub(super) fn of(purpose: &str) -> Self {
         Self(Vec::with_capacity(256)).with(purpose.as_bytes())
     }

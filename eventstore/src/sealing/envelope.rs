@@ -185,8 +185,8 @@ impl SealedPayload {
 }
 
 impl DataKey {
-    /// Returns `payload` with its `personal` members sealed. Without any of these members, the payload is
-    /// returned as it is.
+    /// Returns `payload` with its `personal` members sealed. A payload without these members is returned
+    /// unchanged.
     ///
     /// # Errors
     ///

@@ -84,7 +84,7 @@ pub enum SealingError {
         /// Position of the event.
         position: Position,
     },
-    /// The aggregate was erased, so nothing can be sealed for it any more.
+    /// The aggregate was erased, so no further event of it can be sealed.
     #[error("the aggregate was erased")]
     Erased {
         /// Time of the erasure.
@@ -99,8 +99,8 @@ pub enum SealingError {
         #[source]
         error: SealError,
     },
-    /// The store never held the key of a sealed event. The event is not treated as erased, because the store
-    /// may be the store of another log.
+    /// The store has neither the key of a sealed event nor a record that the key was erased. The event is not
+    /// treated as erased, because the store may be the store of another log.
     #[error(
         "the event at position {position} is sealed, but the keys' database never held its key: is it the right database?"
     )]
@@ -132,7 +132,7 @@ impl SealingError {
 #[derive(Debug)]
 #[must_use = "the new key must be stored, and the events appended"]
 pub struct SealedEvents {
-    /// The events as they are appended.
+    /// The sealed events, ready to be appended.
     pub events: Vec<NewEvent>,
     /// The new key of the aggregate, unless it is stored already. [`Append::sealed`](crate::Append::sealed)
     /// stores it in the transaction of the events.
@@ -151,8 +151,8 @@ struct Parts {
 }
 
 impl Sealing {
-    /// Creates the sealing of the log with these keys, or of the log with this id, whose database has the
-    /// keys. `claims` is the version of the claim rules of the log
+    /// Creates the sealing of a log. `keys` are its data keys, or its id if the keys are in the database of
+    /// the log. `claims` is the version of the claim rules of the log
     /// ([`LogFormat::claims`](crate::LogFormat::claims)).
     #[must_use]
     pub fn new(
@@ -200,9 +200,9 @@ impl Sealing {
         &self.0.store
     }
 
-    /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so none is looked
-    /// up. Two processes may seal the first event of an aggregate at the same time. They then use the same
-    /// key, or two keys, of which only one is accepted, together with its events.
+    /// Seals new events of one aggregate. If the aggregate is `fresh`, it has no key yet, so the database is
+    /// not read. Two processes may seal the first event of an aggregate at the same time. They then use the
+    /// same key, or two keys, of which only one is accepted, together with its events.
     ///
     /// # Errors
     ///
@@ -274,8 +274,8 @@ impl Sealing {
         events.into_iter().map(open).collect()
     }
 
-    /// Like [`Sealing::open`], but an event that was altered stays as it is stored, so that it concerns its
-    /// own aggregate alone: readers of the payload reject its version. A missing key or keyring concerns the
+    /// Like [`Sealing::open`], but an event that was altered is returned as stored. It then affects only its
+    /// own aggregate, because readers of the payload reject its version. A missing key or keyring affects the
     /// whole log, and is an error.
     ///
     /// # Errors
@@ -352,7 +352,7 @@ impl Sealing {
             if declared.opened_version(&event.event_version).is_some() {
                 return Err(SealingError::NotSealed { position });
             }
-            // The log still contains this personal data in clear, but readers get the event without it.
+            // The log still contains this personal data unencrypted, but readers get the event without it.
             if let Some(Key::Erased(at)) = key {
                 event.erase_members(declared.members, *at);
             }

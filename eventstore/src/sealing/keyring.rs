@@ -117,7 +117,7 @@ pub enum KeyringError {
 }
 
 impl From<SealError> for KeyringError {
-    /// Only a lack of random bytes prevents making a key.
+    /// The only possible error is a lack of random bytes.
     fn from(_: SealError) -> Self {
         Self::NoRandomness
     }
@@ -283,7 +283,7 @@ impl Keyring {
     }
 
     /// Returns the hash of a value of some kind, with the secret for claims. Equal values have equal hashes,
-    /// and without the secret, a hash shows nothing of the value.
+    /// and without the secret, a hash reveals nothing about the value.
     #[must_use]
     pub fn claim_hash(&self, kind: &str, value: &str) -> [u8; 32] {
         hash(&self.claims_secret, "claim", kind, value)

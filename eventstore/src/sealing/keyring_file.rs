@@ -108,13 +108,13 @@ impl KeyringFile {
     ///
     /// # Errors
     ///
-    /// [`KeyringFileError::Exists`], also if another process has just written the file, or
+    /// [`KeyringFileError::Exists`], even if another process has just written the file, or
     /// [`KeyringFileError::Io`].
     pub fn create(&self, keyring: &Keyring) -> Result<(), KeyringFileError> {
         self.write(keyring, private::write_new)
     }
 
-    /// Replaces the content of the file. Readers see either the old or the new content, also after a crash.
+    /// Replaces the content of the file. Readers see either the old or the new content, even after a crash.
     ///
     /// # Errors
     ///

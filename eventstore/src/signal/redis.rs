@@ -61,8 +61,8 @@ pub(super) async fn publish(
     }
 }
 
-/// Sends commands on the open connection or, if there is none or it fails, on a new connection. A server that
-/// Sentinel has replaced closes its connections.
+/// Sends commands on the open connection. If there is no open connection, or it fails, opens a new
+/// connection. A server that Sentinel has replaced closes its connections.
 async fn send(
     commands: &Pipeline,
     servers: &RedisServers,

@@ -29,7 +29,7 @@ pub struct RedisServers(Arc<Source>);
 
 enum Source {
     Server(Box<redis::Client>),
-    /// The Sentinels. All are asked at the same time, so that one that hangs does not hide the others.
+    /// The Sentinels. All are asked at the same time, so a Sentinel that hangs does not delay the others.
     Sentinels(Vec<Mutex<SentinelClient>>),
 }
 
@@ -46,11 +46,12 @@ impl fmt::Debug for RedisServers {
 }
 
 impl RedisServers {
-    /// Parses `redis://user:password@host:port`, or `redis+sentinel://user:password@host:port,host:port/master`
-    /// with the addresses of up to nine Sentinels and the name of the master. User and password are those of
-    /// the Redis servers; Sentinels that require a password are not supported. `rediss` and `rediss+sentinel`
-    /// use TLS for all connections. `authorities` are certificate authorities (PEM) that are trusted instead
-    /// of the built-in public authorities.
+    /// Parses `redis://user:password@host:port`, or
+    /// `redis+sentinel://user:password@host:port,host:port/master` with the addresses of up to nine Sentinels
+    /// and the name of the master. The user and the password are for the Redis servers. Sentinels that
+    /// require a password are not supported. `rediss` and `rediss+sentinel` use TLS for all connections.
+    /// `authorities` are certificate authorities (PEM) that are trusted instead of the built-in public
+    /// authorities.
     ///
     /// # Errors
     ///

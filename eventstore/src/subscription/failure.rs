@@ -53,8 +53,8 @@ impl SubscriptionFailure {
 
 /// Records that `name` failed with `error` (see [`without_data`]) and retries after `pause`. Repeated
 /// failures at the same position increase the number of attempts. If `owner` is given, the failure is
-/// recorded only while that owner holds the lease. A failure of any other process does not explain why the
-/// subscription is stopped, and would never be cleared.
+/// recorded only while that owner holds the lease. A failure of another process does not explain why the
+/// subscription has stopped, and would never be cleared.
 ///
 /// # Errors
 ///

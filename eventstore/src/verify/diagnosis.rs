@@ -1,7 +1,7 @@
 //! Diagnosis of an event that does not follow from the event before it.
 //!
 //! Each row still has its original hash unless the hash was altered too. The rows around the break therefore
-//! often show what was done. If these rows match no known pattern, the event is reported as replaced.
+//! often show what was changed. If these rows match no known pattern, the event is reported as replaced.
 
 use super::Problem;
 use crate::database::{Row, Session};

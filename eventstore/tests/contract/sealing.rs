@@ -249,7 +249,7 @@ async fn events_from_before_sealing_are_read_as_they_are(backend: Arc<Backend>) 
     );
     assert_eq!(LogFormat::read(&backend.database).await.unwrap(), format);
     let log = Log::of(&backend, format, keyring);
-    // A process that has not noticed yet cannot add events in clear.
+    // A process that has not noticed yet cannot add unencrypted events.
     let late = append(named("c", 1, "Caro")).await;
     assert!(matches!(late, Err(AppendError::OtherFormat)), "{late:?}");
     queue.shutdown().await;
@@ -262,7 +262,7 @@ async fn events_from_before_sealing_are_read_as_they_are(backend: Arc<Backend>) 
     stored.truncate(1);
     let opened = log.open(stored.clone()).await.unwrap();
     assert_eq!(NewEvent::from(opened[0].clone()), clear);
-    // The aggregate gets a key with its next event. An erasure also hides the event in clear.
+    // The aggregate gets a key with its next event. An erasure also hides the unencrypted event.
     log.append(vec![named("a", 2, "Eva")]).await;
     let at = log.erase("a").await;
     let opened = log.open(stored).await.unwrap();

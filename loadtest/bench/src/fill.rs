@@ -115,7 +115,7 @@ async fn sealing(database: &Database) -> anyhow::Result<Sealing> {
     let keyring = KeyringFile::new(testkit::keyring_file()).load()?;
     let claims = ClaimScheme::default().version();
     let LogFormat::Sealed(log, _) = LogFormat::seal_if_empty(database, &keyring, claims, None).await? else {
-        bail!("the log is in clear");
+        bail!("the log is unencrypted");
     };
     Ok(Sealing::new(
         keyring,

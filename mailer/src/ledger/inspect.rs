@@ -22,8 +22,8 @@ impl Ledger {
         Self { database }
     }
 
-    /// Whether no email will be sent any more to a patient whose last event is at `position`: the mailer has
-    /// processed that event, and has no unfinished delivery of the patient.
+    /// Whether the mailer will send no further email to a patient whose last event is at `position`: it has
+    /// processed that event, and has no unfinished delivery for the patient.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Leasing and cancelling due rows.
 //!
 //! Both are a compare-and-set: the statement names the due time and the lease that [`due`](super::due) has
-//! read, and changes a row only if it still has them. Two workers therefore never
-//! lease the same row, even on a server that ignores `SKIP LOCKED` or returns an old state of a row.
+//! read, and changes a row only if it still has them. Two workers therefore never lease the same row, even on
+//! a server that ignores `SKIP LOCKED` or returns an old state of a row.
 
 use eventstore::database::Query;
 use eventstore::{Result, Session, Timestamp, Transaction};

@@ -32,7 +32,7 @@ pub(super) fn smtp_failure(error: &Error) -> SmtpFailure {
     }
 }
 
-/// Whether the reply's text mentions greylisting, which has no reply code of its own.
+/// Whether the reply's text mentions greylisting, for which there is no separate reply code.
 fn is_greylisted(text: &str) -> bool {
     let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
     let letters = letters.to_ascii_lowercase();

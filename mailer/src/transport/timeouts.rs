@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// Timeouts for sending one email. The defaults are the sums of the minimum timeouts that RFC 5321 §4.5.3.2
-/// recommends for each step. Some servers are slow on purpose (tarpits), and a client that gives up early
-/// never succeeds.
+/// recommends for each step. Some servers delay their replies deliberately (tarpits), and a client with a
+/// short timeout never succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Timeout for opening a session: name resolution, TCP, TLS, greetings, authentication.
@@ -13,7 +13,7 @@ pub struct Timeouts {
     /// disk.
     pub send: Duration,
     /// Timeout from the start of the message until the server replies to it. RFC 5321 §4.5.3.2.6 recommends
-    /// 10 minutes: a slow server has usually accepted the email, and a client that gives up early sends a
+    /// 10 minutes: a slow server has usually accepted the email, and a client with a short timeout sends a
     /// duplicate.
     pub answer: Duration,
 }

@@ -1,9 +1,9 @@
 //! Emails that the server rejected or deferred since it last accepted an email, for reasons that may apply to
 //! all mail.
 //!
-//! Anyone who can register chooses an address, and can thereby cause rejections. A rejection therefore counts
-//! against the server only if emails to unrelated domains are rejected too. A domain that was rejected while
-//! others were accepted no longer counts.
+//! Anyone who can register patients chooses their addresses, and can thereby cause rejections. A rejection
+//! therefore counts against the server only if emails to unrelated domains are rejected too. A domain that
+//! was rejected while others were accepted no longer counts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::ledger::DeliveryKey;
 const MAX_REMEMBERED: usize = 256;
 /// Number of unrelated domains that must be rejected before the server counts as rejecting all mail.
 const REJECTED_DOMAINS: usize = 3;
-/// Number of emails to fewer domains that must be rejected before emails to those domains wait for others.
+/// Number of emails to fewer domains that must be rejected before further emails to those domains wait until
+/// an email to another domain was tried.
 const REJECTED_EMAILS: usize = 5;
 /// The same numbers for deferred emails. They are lower because slowing down does less harm than stopping.
 const DEFERRED_DOMAINS: usize = 2;

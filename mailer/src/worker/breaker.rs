@@ -3,7 +3,7 @@
 //!
 //! It opens immediately on a failure that no single email can cause. On a failure that an email may cause, it
 //! opens only if the [`AmbiguousResponses`] show that unrelated emails fail too. If all of them belong to a
-//! few domains, emails to other domains are sent meanwhile, one at a time, because they provide the best
+//! few domains, emails to other domains continue to be sent, one at a time, because they provide the best
 //! evidence. The first that is accepted closes the breaker.
 //!
 //! After an outage, only an attempt that began after the breaker opened can close it: older sessions may

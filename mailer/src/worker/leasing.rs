@@ -113,7 +113,7 @@ pub(super) async fn lease_due(
     let token: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
     let cancelled = leasing::cancel(transaction, &cancelled, now).await?;
     let leased = leasing::lease(transaction, &leased, &token, now + terms.duration, now).await?;
-    // If other workers have changed all rows, another look at once would probably find the same rows.
+    // If other workers have changed all rows, another immediate search would probably find the same rows.
     let more = more && !(leased.is_empty() && cancelled.is_empty());
     let lost: Vec<_> = leased
         .iter()

@@ -2,8 +2,8 @@
 //!
 //! SQLite overwrites deleted rows with zeros (`secure_delete`), but can leave copies of rows that it has
 //! moved to another page. Only `VACUUM`, which writes all pages again, is certain to remove these copies. One
-//! `VACUUM` serves all erasures whose rows are deleted by then. A checkpoint records how far the files have
-//! been rewritten, so that erasures are not forgotten when a process is killed.
+//! `VACUUM` completes all erasures whose rows have been deleted before it. A checkpoint records how far the
+//! files have been rewritten, so that erasures are not forgotten when a process is killed.
 
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ async fn is_deleted(database: &Database, erasure: &RecordedEvent) -> eventstore:
     Ok(true)
 }
 
-/// Moves the checkpoint, unless another process has moved it meanwhile.
+/// Moves the checkpoint, unless another process has moved it in the meantime.
 async fn advance(database: &Database, from: Position, to: Position) -> eventstore::Result<()> {
     checkpoint::load_or_create(database, REWRITTEN).await?;
     let mut transaction = database.begin().await?;

@@ -4,9 +4,8 @@
 //! sees a single point in time. If the checkpoint is at the head, the rows are complete and no further read
 //! is needed. Otherwise, the events after the checkpoint are read from the log.
 //!
-//! The statement also reads whether the server accepts writes. The connection is kept, so that it may lead to
-//! an old primary after a switch of the database server. Such a server is read-only, and its rows are not
-//! used.
+//! The statement also reads whether the server accepts writes. The connection is kept, so it may lead to an
+//! old primary after a switch of the database server. Such a server is read-only, and its rows are not used.
 //!
 //! A patient without a row is always looked up in the log, because only the log distinguishes a deleted
 //! patient from an unknown id. A patient with an event that the projection skips is also looked up in the

@@ -1,8 +1,8 @@
 //! A connection that is kept between batches, because returning it to the pool would cost a round trip.
 //!
-//! The connection may stay open while the database server is switched. It is therefore given back after
-//! [`KEPT`], when the pool asks the server whether it still accepts writes, and at once if another connection
-//! of this process has noticed a switch.
+//! The connection may stay open while the database server is switched. It is therefore returned to the pool
+//! after [`KEPT`], where the next use checks whether the server still accepts writes. It is returned
+//! immediately if another connection of this process has detected a switch.
 
 use std::time::Duration;
 

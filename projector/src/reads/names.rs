@@ -1,23 +1,23 @@
 //! Patients with given words in their names, in order of id.
 //!
 //! The words come from `patient_names`, and the names from `patient_view`. The last statement reads both, but
-//! the two projections may be at different positions. So `patient_names` yields at most candidates: the name
-//! in `patient_view` decides whether a patient matches.
+//! the two projections may be at different positions. `patient_names` therefore yields only candidates, and
+//! the name in `patient_view` decides whether a patient matches.
 //!
 //! A search takes two statements or more. The first and the last return the checkpoint of `patient_names`,
-//! which changes whenever the table changes. If the checkpoints differ, the search is repeated, in the end in
-//! a snapshot.
+//! which changes whenever the table changes. If the checkpoints differ, the search is repeated, and after
+//! some attempts in a snapshot.
 //!
 //! # Candidates
 //!
-//! Each query word stands for its range: the words that begin with it. The work for a page is bounded,
-//! whatever the query and however many patients match. Candidates come from the range of one of the two
+//! The range of a query word consists of the words that begin with it. The work for a page is bounded,
+//! regardless of the query and of the number of matches. Candidates come from the range of one of the two
 //! longest query words, because long words tend to be rare. The first of these strategies that applies is
 //! used:
 //!
 //! 1. If the range of one of these words has few entries, their ids are sorted.
-//! 2. If the range of one of these words has few entries besides those of the word itself, their ids are
-//!    sorted together with the next ids of the word, which are already in order.
+//! 2. If the range of one of these words has few entries of longer words, their ids are sorted together with
+//!    the next ids of the word, which are already in order.
 //! 3. Otherwise, all patients are candidates.
 //!
 //! A page takes a limited number of candidates. It then ends at the last candidate, and may have fewer
@@ -34,7 +34,7 @@ use eventstore::{Result, Session};
 use self::statements::{all_statement, merged_statement, ranges_statement, sorted_statement, word_statement};
 use super::trust::{Built, Trust, Trusts};
 
-/// Maximum number of ranges that a search looks at.
+/// Maximum number of ranges that a search reads.
 const RANGES: usize = 2;
 
 /// Limits of the work for a page of a search.
@@ -43,7 +43,7 @@ pub struct SearchBounds {
     /// Maximum number of entries of a range whose ids are sorted.
     pub entries: usize,
     /// Maximum number of candidates for a page of a query with several words. If all patients are candidates,
-    /// a longer page takes as many as it has patients, and one more.
+    /// a page with a larger limit takes one candidate more than its limit.
     pub candidates: usize,
     /// Maximum number of candidates for a page of a query with one word. All these candidates match.
     pub matches: usize,
@@ -105,8 +105,7 @@ pub(super) struct Matches {
     pub(super) through: Option<String>,
 }
 
-/// What the table shows of the range of a query word. Entries are counted up to one more than
-/// [`SearchBounds::entries`].
+/// The size of the range of a query word. Entries are counted up to one more than [`SearchBounds::entries`].
 #[derive(Debug, PartialEq, Eq)]
 struct Range<'q> {
     word: &'q str,
@@ -272,7 +271,7 @@ impl Search<'_> {
         Ok(Candidates { rows, most })
     }
 
-    /// Returns the words whose ranges are looked at.
+    /// Returns the words whose ranges are read.
     fn longest_words(&self) -> Vec<&str> {
         let mut words: Vec<&str> = self.query.words().collect();
         words.sort_by_key(|word| Reverse(word.len()));
@@ -280,8 +279,7 @@ impl Search<'_> {
         words
     }
 
-    /// Looks at the ranges of the longest query words. Returns `None` if a table changed between two
-    /// statements.
+    /// Reads the ranges of the longest query words. Returns `None` if a table changed between two statements.
     async fn ranges(&self, session: &mut impl Session) -> Result<Option<(Tables, Vec<Range<'_>>)>> {
         let Trusts { view, names } = self.trusts;
         // The statement of `ranges_in` needs the current generation, which is nearly always the last one that

@@ -21,7 +21,7 @@ pub(super) struct Trust {
     skips: Mutex<Option<Skips>>,
 }
 
-/// What is known of the tables that a page is read from.
+/// Cached knowledge of the tables that a page is read from.
 #[derive(Debug, Clone)]
 pub(super) struct Trusts {
     pub(super) view: Arc<Trust>,

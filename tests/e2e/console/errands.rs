@@ -77,7 +77,7 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     .await;
 
     // The slider shows the earlier state.
-    tab.click("Time line").await;
+    tab.click("Timeline").await;
     tab.sees("(2/2)").await;
     tab.run("const slider = document.querySelector('[type=range]'); slider.value = 0; slider.dispatchEvent(new Event('input'))")
         .await;

@@ -41,7 +41,7 @@ async fn in_module(tab: &Tab, body: &str, argument: &Value) -> Value {
     result.await.unwrap()
 }
 
-/// Opens the time line of a patient anew, and waits for a text.
+/// Opens the timeline of a patient anew, and waits for a text.
 async fn time_line_says(tab: &Tab, id: &str, text: &str) {
     tab.go("checkpoints").await;
     tab.sees("Newest checkpoint").await;

@@ -331,7 +331,7 @@ async fn a_monitor_remembers_the_last_quorum() {
         let source = Source::new(&backend, cosigned(300, 8));
         let mut monitor = Monitor::new(policy(1), None, None).unwrap();
         assert_eq!(monitor.check(&source, NOW).await.unwrap(), seen(300, true, false));
-        // A newer checkpoint without a quorum does not hide it, also after a restart.
+        // A newer checkpoint without a quorum does not hide it, even after a restart.
         let (last, attested) = (monitor.last().cloned(), monitor.attested().cloned());
         let mut monitor = Monitor::new(policy(1), last, attested).unwrap();
         source.sign(signed(599, root(599)));

@@ -24,7 +24,7 @@ pub enum ContentError<E> {
     /// The tile was not read.
     #[error(transparent)]
     Read(E),
-    /// The tile or bundle has not the contents that its name requires.
+    /// The contents of the tile or bundle do not fit its name.
     #[error("{0} is malformed")]
     Malformed(Tile),
 }

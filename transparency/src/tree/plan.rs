@@ -7,7 +7,7 @@ use super::fold;
 use crate::tile::{ContentError, FULL_WIDTH, HEIGHT, Level, Tile, TileReader};
 use crate::{Hash, MAX_SIZE};
 
-/// Which hashes a proof consists of, and which tiles these hashes are computed from.
+/// The hashes that a proof consists of, and the tiles from which these hashes are computed.
 ///
 /// A caller that reads tiles asynchronously reads [`Plan::tiles`] first, and passes them to [`Plan::hashes`]
 /// in a `BTreeMap`. The tiles are not trusted: the result must be verified with a trusted root, except that a

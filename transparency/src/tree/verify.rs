@@ -114,7 +114,7 @@ enum Side {
     Right,
 }
 
-/// Way from a node to the root: the node's index at its height, and the index of the last node at this
+/// Path from a node to the root: the node's index at its height, and the index of the last node at this
 /// height.
 struct Walk {
     index: u64,

@@ -126,7 +126,7 @@ impl Tokens {
     }
 
     /// Finds the holder of a token. The lookup takes the same time whether or not the token is known, and
-    /// whichever entry matches it.
+    /// regardless of which entry matches it.
     pub(super) fn find(&self, token: &str) -> Option<(&str, Role)> {
         if token.len() > LONGEST {
             return None;

@@ -1,9 +1,9 @@
 //! Parser of the header `Forwarded` (RFC 7239, section 4), from the right.
 //!
 //! Each proxy appends its element on the right, so everything left of that element is untrusted. If the
-//! header were read from the left, a client could open a quotation mark that swallows the proxy's element.
-//! Reading from the right starts with the proxy's element. Text that the proxy quotes stays within its
-//! quotation marks, even if the client chose that text.
+//! header were read from the left, a client could open a quotation mark, and the proxy's element would become
+//! part of the quoted text. Reading from the right starts with the proxy's element. Text that the proxy
+//! quotes stays within its quotation marks, even if the client chose that text.
 
 use std::borrow::Cow;
 

@@ -58,7 +58,7 @@ pub(super) fn described() -> Described {
     ])
 }
 
-/// Returns the patient's state just after an event. No event has a sequence that is not a number.
+/// Returns the patient's state just after an event. If the sequence is not a number, there is no such event.
 pub(super) async fn after(
     State(api): State<Api>,
     reader: Reader,

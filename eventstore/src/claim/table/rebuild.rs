@@ -1,8 +1,9 @@
 //! Repairs the claims table from the log.
 //!
-//! Appends continue meanwhile. A page that differs from the log is read again and repaired while the head of
-//! the log is locked, so that no claim is taken or released in between. A page without differences does not
-//! affect appends. Repairs are kept if a rebuild is interrupted; the next rebuild starts from the beginning.
+//! Appends continue during a rebuild. A page that differs from the log is read again and repaired while the
+//! head of the log is locked, so that no claim is taken or released in between. A page without differences
+//! does not affect appends. Repairs are kept if a rebuild is interrupted; the next rebuild starts from the
+//! beginning.
 
 use std::collections::BTreeSet;
 

@@ -227,7 +227,7 @@ impl<P: Projection> Rebuilder<P> {
     }
 
     /// Pauses on SQLite, which has one writer at a time. A waiting writer polls for the lock. Without pauses,
-    /// a process that appends events would hardly ever get the lock.
+    /// a process that appends events would rarely get the lock.
     async fn let_others_write(&self, took: Duration) {
         if self.log.database().dialect() == Dialect::Sqlite {
             tokio::time::sleep(took).await;

@@ -71,8 +71,8 @@ async fn load(transaction: &mut Transaction<'_>, name: &str) -> Result<Position,
     Ok(row.ok_or(RebuildError::NoRebuild)?.get(0)?)
 }
 
-/// Makes the new generation active instead of `active`. Returns `false` if the rebuild was cancelled
-/// meanwhile.
+/// Makes the new generation active instead of `active`. Returns `false` if the rebuild was cancelled in the
+/// meantime.
 async fn activate(
     transaction: &mut Transaction<'_>,
     rebuild: &Rebuild,

@@ -166,8 +166,8 @@ impl KeyStore {
     /// most 200 rows in the order of the aggregates' ids, and commits its changes.
     ///
     /// Begin with `after: None`, and pass [`Rewrapped::next`] to the next call until it is `None`. Other
-    /// processes may read, add and erase keys meanwhile. A process with an older keyring still wraps new keys
-    /// with the old wrapping key, so check [`KeyStore::usage`] afterwards.
+    /// processes may read, add and erase keys at the same time. A process with an older keyring still wraps
+    /// new keys with the old wrapping key, so check [`KeyStore::usage`] afterwards.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! The database of the keys: the database of the log, or a separate database.
 //!
-//! A database of their own has the table `key_store`, whose row names the log. Every write locks or reads
-//! this row, so a process that is connected to another database neither adds a key nor counts a key as
-//! erased. A new key is committed before the events that are sealed with it. If their append fails, the key
-//! stays, and the next events of the aggregate use it.
+//! A separate database has the table `key_store`, whose row names the log. Every write locks or reads this
+//! row, so a process that is connected to another database neither adds a key nor treats a key as erased. A
+//! new key is committed before the events that are sealed with it. If their append fails, the key stays, and
+//! the next events of the aggregate use it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -99,8 +99,8 @@ impl KeyStore {
     /// ([`schema::migrate_keys`](crate::schema::migrate_keys)). [`KeyStore::check`] checks that the database
     /// has the keys of this log.
     ///
-    /// Sessions and databases in the parameters of other methods are always those of the log. A call may hold
-    /// a connection to the log while it waits for a connection to `database`, but never the reverse.
+    /// Sessions and databases in the parameters of other methods always belong to the log. A call may hold a
+    /// connection to the log while it waits for a connection to `database`, but never the reverse.
     #[must_use]
     pub fn elsewhere(log: LogId, database: Database, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -200,9 +200,9 @@ impl KeyStore {
         erased.await.map_err(of_keys)
     }
 
-    /// Retires wrapping keys, which `active` has replaced, permanently: no data key that is wrapped with a
-    /// retired key is stored any more, whichever keyring a process has. Returns false and retires nothing if
-    /// `active` itself is retired.
+    /// Retires wrapping keys, which `active` has replaced, permanently: from then on, no process can store a
+    /// data key that is wrapped with a retired key, even with an older keyring. Returns false and retires
+    /// nothing if `active` itself is retired.
     ///
     /// # Errors
     ///

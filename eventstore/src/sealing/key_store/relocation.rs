@@ -36,8 +36,8 @@ impl From<Error> for MoveError {
 
 impl KeyStore {
     /// Moves all keys to another place, and records the new place in the log. Returns the number of keys and
-    /// tombstones that were moved. No other process may use the log meanwhile: their appends are rejected,
-    /// but a process could erase a key in the old place.
+    /// tombstones that were moved. No other process may use the log during the move: their appends are
+    /// rejected, but a process could erase a key in the old place.
     ///
     /// # Errors
     ///

@@ -11,9 +11,9 @@ const TABLES: (&str, &str, &str) = (
     "p.name = ? AND n.name = ?",
 );
 
-/// Returns the statement that looks at several ranges. After the state of the tables, it returns for each
-/// range the number of entries, and the number of entries with a longer word than the query word, each
-/// counted up to a limit.
+/// Returns the statement that reads the sizes of several ranges. After the state of the tables, it returns
+/// for each range the number of entries, and the number of entries with a longer word than the query word,
+/// each counted up to a limit.
 pub(super) fn ranges_statement(dialect: Dialect, ranges: usize) -> String {
     let table = dialect.by_primary_key();
     let entries = |comparison| {
@@ -41,7 +41,7 @@ pub(super) fn word_statement(dialect: Dialect) -> String {
     with_names(&ids_of_word(dialect))
 }
 
-/// Returns the statement that merges the next ids of a word and those of the longer words in its range. At
+/// Returns the statement that merges the next ids of a word with the ids of the longer words in its range. At
 /// most [`super::SearchBounds::entries`] and the limit of the statement are sorted.
 pub(super) fn merged_statement(dialect: Dialect) -> String {
     with_names(&format!(

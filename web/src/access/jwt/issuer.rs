@@ -19,7 +19,8 @@ use super::{IssuerOptions, Keys, LONGEST, TokenType, provider};
 
 /// Maximum number of verified tokens in the cache.
 const REMEMBERED: usize = 1024;
-/// Minimum time between a fetch of the keys and the next fetch that is triggered by a token that no key fits.
+/// Minimum time between a fetch of the keys and the next fetch that is triggered by a token that no key
+/// matches.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Maximum time that a request waits for newer keys.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -90,15 +91,16 @@ impl Issuer {
     }
 
     /// Records that the keys were just fetched. If they changed, call [`Issuer::replace`] first. Wakes the
-    /// requests that wait for newer keys. After the first call, a token that no key fits can trigger a fetch.
+    /// requests that wait for newer keys. After the first call, a token that no key matches can trigger a
+    /// fetch.
     pub fn tried(&self) {
         self.shared
             .tried
             .send_replace(Some(self.shared.clock.monotonic()));
     }
 
-    /// Waits until a token arrives that no known key fits. Returns no sooner than 10 s after the last fetch,
-    /// so forged tokens cannot cause more frequent fetches.
+    /// Waits until a token arrives that no known key matches. Returns no sooner than 10 s after the last
+    /// fetch, so forged tokens cannot cause more frequent fetches.
     pub async fn wish(&self) {
         loop {
             self.shared.wish.notified().await;
@@ -114,8 +116,8 @@ impl Issuer {
         tried.is_some_and(|tried| self.shared.clock.monotonic().saturating_sub(tried) >= PAUSE)
     }
 
-    /// Requests a fetch of the keys and waits until it is done, for at most 2 s. Returns `false` at once if
-    /// the keys were fetched too recently.
+    /// Requests a fetch of the keys and waits until it is done, for at most 2 s. Returns `false` immediately
+    /// if the keys were fetched too recently.
     pub(in crate::access) async fn newer_keys(&self) -> bool {
         let mut tried = self.shared.tried.subscribe();
         if !self.may_try() {

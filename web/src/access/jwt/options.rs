@@ -85,8 +85,8 @@ pub enum TokenType {
     /// `at+jwt`: the token declares itself an access token (RFC 9068, section 2.1).
     #[default]
     AccessToken,
-    /// Also `JWT` or no `typ`, for issuers that do not follow RFC 9068. Tokens whose claims identify them as
-    /// another kind are still rejected.
+    /// `at+jwt`, `JWT` or no `typ`, for issuers that do not follow RFC 9068. Tokens whose claims identify
+    /// them as another kind are still rejected.
     Any,
 }
 
