@@ -77,6 +77,7 @@ pub(super) async fn run(options: &Options, server: &MysqlServer, report: &mut Re
         });
     }
     one_client(options, server, report).await?;
+    two_processes(options, server, report).await?;
     sqlite(options, server, report).await
 }
 
@@ -198,6 +199,36 @@ async fn one_client(options: &Options, server: &MysqlServer, report: &mut Report
         goal: Some(Goal::AtMost(25.0)),
         stats: None,
         notes: String::new(),
+    });
+    Ok(())
+}
+
+/// Compares two processes on one log with one process. The number of clients is the same in total.
+async fn two_processes(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        one.push(registrations(options, server, 64).await?.stats.rate);
+        let first = Server::on(server, &[]).await?;
+        let url = first.database.as_ref().map(|database| database.url.clone());
+        let second = Server::over(url.unwrap_or_default(), None, &[]).await?;
+        let both = async |duration| {
+            tokio::try_join!(
+                drive(first.address, 32, duration, register),
+                drive(second.address, 32, duration, register)
+            )
+        };
+        both(WARM_UP).await?;
+        let (first, second) = both(options.duration()).await?;
+        two.push(first.rate + second.rate);
+    }
+    report.add(Line {
+        what: "registrations by two processes on one log, 32 clients each".to_owned(),
+        ours: middle(two),
+        unit: "/s",
+        yardstick: Some(("by one, 64 clients".to_owned(), middle(one))),
+        goal: Some(Goal::RatioAtLeast(0.9)),
+        notes: String::new(),
+        stats: None,
     });
     Ok(())
 }
