@@ -129,7 +129,7 @@ fn new(file: &KeyringFile, if_missing: bool, json: bool) -> anyhow::Result<()> {
     }
     print(&match (&added, created) {
         (_, true) => {
-            format!("created {path}; back it up: without it, nobody can read the patients in the log")
+            format!("created {path}; back it up: without it, nobody can read the personal data in the log")
         }
         (Some(id), false) => format!(
             "added the wrapping key {id}; copy {path} to every process, and then run `patients keys activate {id}`"

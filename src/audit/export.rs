@@ -26,7 +26,7 @@ const AHEAD: usize = 4;
 /// Maximum length of a line that is read back from an interrupted export, in bytes. No event is that long.
 const LONGEST_LINE: u64 = 4 * 1024 * 1024;
 
-/// An export: its first event and its format.
+/// An export: the position after which it begins, its format, and whether it is open.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Export {
     after: Position,

@@ -97,7 +97,7 @@ impl<'s> Process<'s> {
             lines.push((
                 "keyring",
                 format!(
-                    "{} (back it up: without it, nobody can read the patients in the log)",
+                    "{} (back it up: without it, nobody can read the personal data in the log)",
                     opened.path.display()
                 ),
             ));

@@ -154,8 +154,8 @@ pub(crate) async fn frontier(
     Ok(VerifiedTiles::edge(source, checkpoint).await?.1)
 }
 
-/// Whether the tree of `new` extends the tree of `old`, by a proof that is computed from tiles. The size of
-/// `new` must not be smaller.
+/// Whether the tree of `new` extends the tree of `old`, according to a proof computed from tiles. `new` must
+/// not be smaller than `old`.
 ///
 /// Each tile is verified with the root of `new` before the proof is computed, so a damaged tile is an error
 /// and never a fork.

@@ -43,7 +43,7 @@ pub(crate) fn person_key(name: &str) -> String {
 const UNSEARCHABLE: &str = "\u{fffd}";
 
 /// Returns the first searchable characters of a text. Leading spaces are skipped if they would fill the whole
-/// key. Accents are used only if there are no other characters.
+/// key. Accents are kept only if all other characters are spaces.
 fn key(text: &str) -> Option<String> {
     let unaccented = || folded(text).filter(|c| !is_accent(*c));
     first(unaccented())

@@ -48,8 +48,8 @@ impl fmt::Debug for RedisServers {
 impl RedisServers {
     /// Parses `redis://user:password@host:port`, or
     /// `redis+sentinel://user:password@host:port,host:port/master` with the addresses of up to nine Sentinels
-    /// and the name of the master. The user and the password are for the Redis servers. Sentinels that
-    /// require a password are not supported. `rediss` and `rediss+sentinel` use TLS for all connections.
+    /// and the name of the master. The user and the password are for the Redis servers. If the Sentinels
+    /// require a user or a password, `?sentinel_username=` and `&sentinel_password=` follow, percent-encoded. `rediss` and `rediss+sentinel` use TLS for all connections.
     /// `authorities` are certificate authorities (PEM) that are trusted instead of the built-in public
     /// authorities.
     ///
@@ -113,6 +113,30 @@ fn server(url: &str, authorities: Option<&[u8]>) -> std::result::Result<Source, 
     Ok(Source::Server(Box::new(client)))
 }
 
+/// The user and the password for the Sentinels themselves.
+#[derive(Default)]
+struct Login {
+    username: Option<String>,
+    password: Option<String>,
+}
+
+impl Login {
+    fn parse(query: &str) -> std::result::Result<Self, RedisError> {
+        let mut login = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let known = match &*name {
+                "sentinel_username" => &mut login.username,
+                "sentinel_password" => &mut login.password,
+                _ => return Err(invalid("the options are sentinel_username and sentinel_password")),
+            };
+            if known.replace(value.into_owned()).is_some() {
+                return Err(invalid("an option was repeated"));
+            }
+        }
+        Ok(login)
+    }
+}
+
 fn sentinels(
     scheme: &str,
     rest: &str,
@@ -121,6 +145,8 @@ fn sentinels(
     if !matches!(scheme, "redis" | "rediss") {
         return Err(invalid("the scheme must be redis+sentinel or rediss+sentinel"));
     }
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let login = Login::parse(query)?;
     let (authority, master) = rest.split_once('/').unwrap_or((rest, ""));
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if master.is_empty() || !master.bytes().all(is_name) {
@@ -157,6 +183,12 @@ fn sentinels(
                     .set_client_to_sentinel_certificates(certificates(authorities));
             }
         }
+        if let Some(user) = &login.username {
+            builder = builder.set_client_to_sentinel_username(user);
+        }
+        if let Some(password) = &login.password {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
         if let Some(user) = info.redis_settings().username() {
             builder = builder.set_client_to_redis_username(user);
         }
@@ -183,6 +215,10 @@ mod tests {
                 "RedisServers(3 Sentinels)",
             ),
             ("rediss+sentinel://a/main", "RedisServers(1 Sentinels)"),
+            (
+                "redis+sentinel://a/main?sentinel_username=u&sentinel_password=secret%26",
+                "RedisServers(1 Sentinels)",
+            ),
         ] {
             assert_eq!(format!("{:?}", RedisServers::parse(url, None).unwrap()), shown);
         }
@@ -194,6 +230,8 @@ mod tests {
             "redis+sentinel://:secret@h/main/other",
             "redis+sentinel://:secret@a,/main",
             "redis+sentinel://:secret@a:port/main",
+            "redis+sentinel://a/main?password=secret",
+            "redis+sentinel://a/main?sentinel_password=secret&sentinel_password=secret",
         ] {
             let said = RedisServers::parse(url, None).unwrap_err().to_string();
             assert!(!said.contains("secret"), "{url}: {said}");

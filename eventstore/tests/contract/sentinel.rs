@@ -79,3 +79,17 @@ async fn signals_go_through_the_master_also_after_a_failover_and_past_a_sentinel
     })
     .await;
 }
+
+#[tokio::test]
+async fn sentinels_can_require_a_password() {
+    let master = RedisServer::start().await;
+    let sentinel = RedisSentinel::start_with_password(&master, "p&w").await;
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let with = RedisServers::parse(&format!("{url}?sentinel_password=p%26w"), None).unwrap();
+    Signal::check_redis(&with).await.unwrap();
+    for wrong in [url.clone(), format!("{url}?sentinel_password=p%26x")] {
+        let servers = RedisServers::parse(&wrong, None).unwrap();
+        let error = Signal::check_redis(&servers).await.unwrap_err().to_string();
+        assert!(!error.contains("p&x"), "{error}");
+    }
+}

@@ -12,7 +12,8 @@ const ACTIVE_FOR: Duration = Duration::from_secs(45);
 /// Maximum difference between the clocks of two machines. An update further in the future was written with a
 /// wrong clock.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_mins(5);
-/// Time after its last update at which a worker may be deleted from the table.
+/// A worker may be deleted from the table if its last update is further in the past, or in the future, than
+/// this.
 const DELETED_AFTER: Duration = Duration::from_hours(1);
 
 /// Status of an active worker.

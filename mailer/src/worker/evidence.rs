@@ -23,7 +23,7 @@ pub(super) enum Evidence {
     SingleEmailReply(SmtpStep),
     /// The attempt provides no evidence.
     None,
-    /// The server accepts no mail.
+    /// No mail can be sent at present.
     Outage(Outage),
     /// The server rejected or deferred an email, possibly for a reason that applies to all mail.
     Ambiguous(NotAccepted, DeliveryFailure),

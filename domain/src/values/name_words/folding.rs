@@ -48,8 +48,8 @@ enum CharacterRole {
     Separator,
 }
 
-/// Returns the runs of a text. Apostrophes, accents and other ignored characters are used as letters only if
-/// there are no other letters and the characters are letters in Unicode.
+/// Returns the runs of a text. If the text has no other letters, those apostrophes, accents and ignored
+/// characters that are letters in Unicode are used as letters.
 pub(super) fn runs(text: &str) -> Vec<Run> {
     let characters = text.chars().filter(|c| !is_isolated_arabic_mark(*c));
     // The decomposition of some apostrophes contains a space.

@@ -69,7 +69,7 @@ impl Signals {
     }
 }
 
-/// The URLs of the servers. Servers that this process started stop when this value is dropped.
+/// The URLs of the servers. Dropping this value stops the servers that this process started.
 struct Servers {
     mysql_url: String,
     redis_url: String,

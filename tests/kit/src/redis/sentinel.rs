@@ -35,11 +35,20 @@ impl RedisSentinel {
     /// # Panics
     /// If `redis-server` is not installed, or does not start.
     pub async fn start(master: &RedisServer) -> Self {
-        Self::start_with_quorum(master, 1).await
+        Self::start_with(master, 1, "").await
     }
 
-    /// Starts a Sentinel that agrees with `quorum - 1` others before it replaces the master.
-    async fn start_with_quorum(master: &RedisServer, quorum: usize) -> Self {
+    /// Starts a Sentinel that decides alone and requires a password.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed, or does not start.
+    pub async fn start_with_password(master: &RedisServer, password: &str) -> Self {
+        Self::start_with(master, 1, &format!("requirepass {password}\n")).await
+    }
+
+    /// Starts a Sentinel that agrees with `quorum - 1` others before it replaces the master. `more` are further
+    /// lines of its configuration.
+    async fn start_with(master: &RedisServer, quorum: usize, more: &str) -> Self {
         let program = installed::find(&["redis-server"], |_| true)
             .expect("redis-server is not installed: `apt-get install redis-server`");
         let folder = Folder::new();
@@ -48,12 +57,15 @@ impl RedisSentinel {
         let text = format!(
             "port {port}\nbind 127.0.0.1\nprotected-mode no\n\
              sentinel monitor main 127.0.0.1 {} {quorum}\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n{more}",
             master.service.port()
         );
         // Sentinel writes its state into the file.
         std::fs::write(&settings, text).expect("the folder can be written to");
-        let probe = Probe::Answers(b"PING\r\n", |answer| answer.starts_with(b"+PONG"));
+        let probe = Probe::Answers(b"PING\r\n", |answer| {
+            // A Sentinel with a password rejects the question.
+            answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAUTH")
+        });
         let log = folder.path().join("log");
         let service = Service::start("redis-sentinel", &program, (port, probe), log, |command| {
             command.arg(&settings).arg("--sentinel");
@@ -116,7 +128,7 @@ impl RedisGroup {
         let replica = RedisServer::start_replica_of(&master).await;
         let mut sentinels = Vec::new();
         for _ in 0..SENTINELS {
-            sentinels.push(RedisSentinel::start_with_quorum(&master, SENTINELS / 2 + 1).await);
+            sentinels.push(RedisSentinel::start_with(&master, SENTINELS / 2 + 1, "").await);
         }
         let group = Self {
             servers: vec![master, replica],
