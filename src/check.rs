@@ -1,7 +1,7 @@
 //! `patients check`: whether the servers, files and settings of this configuration are fit for real patients.
 //!
-//! The command changes nothing and publishes nothing. It prints one finding for each subject that is in order,
-//! and one finding for each problem, with what to do.
+//! The command changes nothing and publishes nothing. It prints one finding for each subject that is in
+//! order, and one finding for each problem, with what to do.
 
 mod database;
 mod server;

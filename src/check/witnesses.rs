@@ -1,7 +1,7 @@
 //! Checks the witnesses of `WITNESSES`.
 //!
-//! The check sends a witness published checkpoints only, and the witness cosigns only a checkpoint that it has
-//! cosigned before. The check verifies this cosignature and discards it.
+//! The check sends a witness published checkpoints only, and the witness cosigns only a checkpoint that it
+//! has cosigned before. The check verifies this cosignature and discards it.
 
 #[cfg(test)]
 mod tests;
