@@ -9,7 +9,7 @@ use transparency::cosignature::CosigningKey;
 use transparency::note::SigningKey;
 
 use crate::published::{checkpoint, new_key, publishing, serve_with, text};
-use crate::rig::{Production, SOON, patients};
+use crate::rig::{Production, SOON, patients, sqlite};
 use crate::witness::Witness;
 
 /// Runs the command. Returns whether it succeeded, and its findings.
@@ -211,4 +211,9 @@ async fn a_witness_that_cosigns_is_in_order_and_each_other_witness_has_a_finding
         .env("WITNESSES", &address);
     let (_, findings) = check(&mut unpublished);
     assert_eq!(level(&findings, "WITNESSES", "LOG_ORIGIN"), "warning");
+
+    let rename = "ALTER TABLE log_checkpoints RENAME TO not_readable";
+    sqlite(&folder.path().join("data/patients.db"), rename);
+    let (_, findings) = checked(&address, "");
+    assert_eq!(level(&findings, "WITNESSES", "not checked"), "warning");
 }
