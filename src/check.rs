@@ -1,11 +1,12 @@
 //! `patients check`: whether the servers, files and settings of this configuration are ready for production.
 //!
-//! The command changes nothing. It prints one finding for each check that succeeds, and one for each problem,
-//! with advice.
+//! The command changes nothing and publishes nothing. It prints one finding for each check that succeeds, and
+//! one for each problem, with advice.
 
 mod database;
 mod server;
 mod services;
+mod witnesses;
 
 use clap::ValueEnum as _;
 use serde::Serialize;
@@ -76,6 +77,7 @@ struct Errors(usize);
 pub(crate) async fn run(settings: &Settings, format: OutputFormat) -> anyhow::Result<()> {
     let mut findings = database::check(settings).await;
     findings.extend(services::check(settings).await);
+    findings.extend(witnesses::check(settings).await);
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (warnings, errors) = (count(Level::Warning), count(Level::Error));
     if format.json {

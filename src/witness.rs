@@ -23,6 +23,9 @@ use crate::shutdown::StopSignals;
 use crate::tls;
 use server::Server;
 
+/// Variable with the verifier keys of the logs.
+const LOG_KEYS: &str = "WITNESS_LOG_KEYS";
+
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum WitnessCommand {
     /// Answer requests for cosignatures on `HTTP_ADDR`, until stopped
@@ -30,8 +33,9 @@ pub(crate) enum WitnessCommand {
         #[command(flatten)]
         place: WitnessPlace,
         /// Verifier key of a log whose checkpoints are cosigned; the name of the key is the origin of the
-        /// log. Can be repeated for several logs, and for several keys of a log
-        #[arg(long = "log-key", value_name = "VKEY", required = true)]
+        /// log. Can be repeated for several logs, and for several keys of a log. Default: the keys in
+        /// the variable `WITNESS_LOG_KEYS`, separated by spaces
+        #[arg(long = "log-key", value_name = "VKEY", env = LOG_KEYS, hide_env = true, value_delimiter = ' ', required = true)]
         log_keys: Vec<VerifierKey>,
     },
     /// Manage the key of the witness

@@ -1,7 +1,7 @@
 //! Names of variables that look like settings but are not.
 
-/// Names with the prefix of a setting that `compose.yaml` or libraries use.
-const OTHERS: [&str; 3] = ["MAIL_PORT", "PATIENTS_TOKEN", "HTTP_PROXY"];
+/// Names with the prefix of a setting that `compose.yaml`, libraries or single commands use.
+const OTHERS: [&str; 4] = ["MAIL_PORT", "PATIENTS_TOKEN", "HTTP_PROXY", "WITNESS_LOG_KEYS"];
 /// Prefix of the many variables that the OpenTelemetry SDK reads.
 const OPEN_TELEMETRY: &str = "OTEL_";
 /// Prefix that users may expect, but that the settings do not have.
@@ -93,6 +93,7 @@ mod tests {
         for name in [
             "MAIL_FROM",
             "MAIL_PORT",
+            "WITNESS_LOG_KEYS",
             "http_proxy",
             "OTEL_SERVICE_NAME",
             "MYSQL_PASSWORD",

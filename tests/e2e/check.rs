@@ -4,9 +4,13 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::free_port;
+use testkit::{free_port, wait_until};
+use transparency::cosignature::CosigningKey;
+use transparency::note::SigningKey;
 
-use crate::rig::{Production, patients};
+use crate::published::{checkpoint, new_key, publishing, serve_with, text};
+use crate::rig::{Production, SOON, patients, sqlite};
+use crate::witness::Witness;
 
 /// Runs the command. Returns whether it succeeded, and its findings.
 fn check(command: &mut Command) -> (bool, Vec<Value>) {
@@ -130,4 +134,86 @@ fn the_embedded_default_warns_that_mail_is_not_sent() {
     let lines = run("check").output().unwrap();
     let lines = String::from_utf8(lines.stdout).unwrap();
     assert!(lines.contains("warning  SMTP_URL: not set"), "{lines}");
+}
+
+#[tokio::test]
+async fn a_witness_that_cosigns_is_in_order_and_each_other_witness_has_a_finding() {
+    let folder = TempDir::new().unwrap();
+    let log = new_key(folder.path());
+    let other = SigningKey::from_seed("other.example.org", &[5; 32]).unwrap();
+    let cosigns = Witness::start("w1.example.org", &log).await;
+    let of_other_log = Witness::start("w2.example.org", other.verifier()).await;
+    let url = |address: String| address.split_once("=http").unwrap().1.to_owned();
+    let stranger = CosigningKey::from(SigningKey::from_seed("w3.example.org", &[3; 32]).unwrap());
+    let stranger = stranger.verifier();
+    let down = CosigningKey::from(SigningKey::from_seed("w4.example.org", &[4; 32]).unwrap());
+    let witnesses = [
+        cosigns.address(),
+        of_other_log.address(),
+        format!("{stranger}=http{}", url(cosigns.address())),
+        format!("{}=http://127.0.0.1:{}", down.verifier(), free_port()),
+    ]
+    .join(",");
+
+    let address = cosigns.address();
+    let (_program, client) = serve_with(folder.path(), free_port(), &[("WITNESSES", &address)]).await;
+    let checked = |witnesses: &str, quorum: &str| {
+        let mut command = publishing(folder.path(), "check");
+        command.envs([("WITNESSES", witnesses), ("WITNESS_QUORUM", quorum)]);
+        check(&mut command)
+    };
+    let (is_fit, findings) = checked(&address, "");
+    assert!(is_fit, "{findings:#?}");
+    assert_eq!(
+        level(&findings, "witness w1", "the log has no checkpoint"),
+        "warning"
+    );
+
+    client.register_for_sure("a@example.com").await;
+    checkpoint(&client, 1).await;
+    wait_until(SOON, "the witness has cosigned", async || {
+        client.get("/log/proof/1").await.unwrap().status() == 200
+    })
+    .await;
+    let before = text(&client, "/log/checkpoint").await;
+    let (is_fit, findings) = checked(&witnesses, "2");
+    assert!(!is_fit);
+    for (subject, message, expected) in [
+        (
+            "witness w1.example.org",
+            "cosigns the newest checkpoint, of 1 events",
+            "ok",
+        ),
+        ("witness w2.example.org", "does not know the log", "error"),
+        ("witness w3.example.org", "no valid cosignature", "error"),
+        ("witness w4.example.org", "", "warning"),
+        (
+            "WITNESS_QUORUM",
+            "1 of 4 witnesses cosign; the quorum is 2",
+            "error",
+        ),
+    ] {
+        assert_eq!(level(&findings, subject, message), expected, "{subject}");
+    }
+    let (is_fit, findings) = checked(&address, "1");
+    assert!(is_fit, "{findings:#?}");
+    assert_eq!(level(&findings, "WITNESS_QUORUM", "1 of 1"), "ok");
+    assert_eq!(
+        text(&client, "/log/checkpoint").await,
+        before,
+        "nothing is published"
+    );
+
+    let mut unpublished = publishing(folder.path(), "check");
+    unpublished
+        .env_remove("LOG_ORIGIN")
+        .env_remove("LOG_KEY_FILE")
+        .env("WITNESSES", &address);
+    let (_, findings) = check(&mut unpublished);
+    assert_eq!(level(&findings, "WITNESSES", "LOG_ORIGIN"), "warning");
+
+    let rename = "ALTER TABLE log_checkpoints RENAME TO not_readable";
+    sqlite(&folder.path().join("data/patients.db"), rename);
+    let (_, findings) = checked(&address, "");
+    assert_eq!(level(&findings, "WITNESSES", "not checked"), "warning");
 }

@@ -1,6 +1,11 @@
 //! End-to-end tests: the real binary on real servers.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a failed test must stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a failed test must stop"
+)]
 
 mod access_log;
 mod audit;
@@ -22,6 +27,9 @@ mod erasure;
 mod faults;
 mod feed;
 mod forensics;
+#[path = "../../transparency/tests/go/mod.rs"]
+mod go;
+mod go_sumdb;
 mod import;
 mod issuer;
 mod keyring;

@@ -37,7 +37,8 @@ impl Witness {
         let port = free_port();
         let mut command = patients("witness");
         command
-            .args(["serve", "--folder", place, "--log-key", &log.to_string()])
+            .args(["serve", "--folder", place])
+            .env("WITNESS_LOG_KEYS", log.to_string())
             .env("HTTP_ADDR", format!("127.0.0.1:{port}"));
         let program = Program::start(&command);
         let witness = Self {

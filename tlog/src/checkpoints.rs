@@ -8,7 +8,7 @@ use transparency::note::Signature;
 use transparency::policy::Policy;
 
 use crate::error::TlogError;
-use crate::monitor::AHEAD;
+use crate::monitor::MAX_AHEAD;
 
 /// Maximum number of rows that [`SignedCheckpoints::review`] reads.
 const REVIEWED: u32 = 1000;
@@ -178,7 +178,7 @@ impl SignedCheckpoints {
         let (stored, _) = stored.ok_or(CosignError::Removed(size))?;
         let mut merged = stored.parse()?;
         let added = cosignature::merge(&mut merged, signatures, policy.witnesses())?;
-        let latest = u64::try_from(now.as_micros() / 1_000_000).unwrap_or(0) + AHEAD;
+        let latest = u64::try_from(now.as_micros() / 1_000_000).unwrap_or(0) + MAX_AHEAD;
         if let Some(ahead) = added.iter().find(|added| added.timestamp > Some(latest)) {
             return Err(CosignError::Ahead(ahead.key.name().to_owned()));
         }

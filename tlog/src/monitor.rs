@@ -11,7 +11,7 @@ use crate::source::{LogSource, SourceError, extends};
 
 /// Maximum time in seconds by which the time of a cosignature can be in the future. Without this limit, a
 /// witness with a wrong clock could hide that a log is silent.
-pub(crate) const AHEAD: u64 = 5 * 60;
+pub const MAX_AHEAD: u64 = 5 * 60;
 
 /// A contradiction that a monitor has detected. A person must decide how to respond.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +158,7 @@ impl Monitor {
             crate::source::frontier(source, new).await?;
         }
         let times = times(&self.policy, &newest).map_err(Alarm::Signature)?;
-        let latest = now.saturating_add(AHEAD);
+        let latest = now.saturating_add(MAX_AHEAD);
         let attested_at = quorum_time(&self.policy, &times, latest);
         let before = self.attested.as_ref().and_then(|attested| {
             let times = self::times(&self.policy, attested).ok()?;

@@ -1,5 +1,7 @@
 //! The witnesses of a log: their addresses, and the requests for cosignatures.
 
+mod probe;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use eventstore::Clock;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 use tokio::sync::watch;
-use transparency::note::{Algorithm, KeyError, MAX_NOTE_LEN, VerifierKey};
+use transparency::note::{Algorithm, KeyError, MAX_NOTE_LEN, Signature, VerifierKey};
 use transparency::policy::{InvalidPolicy, Policy};
 use transparency::tree::Plan;
 use transparency::witness::{AddCheckpoint, Response, ResponseError};
@@ -19,6 +21,8 @@ use crate::error::TlogError;
 use crate::http::{self, HttpError};
 use crate::metrics;
 use crate::published::PublishedLog;
+
+pub use probe::{Probe, ProbeError};
 
 /// First and longest pause after a request. The first one also follows a successful request.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -62,6 +66,37 @@ impl WitnessAddress {
     pub const fn key(&self) -> &VerifierKey {
         &self.key
     }
+
+    /// Sends the body of a request to `add-checkpoint`.
+    async fn send(&self, client: &Client, body: String) -> Result<Response, SendError> {
+        let url = http::below(&self.url, "add-checkpoint");
+        let response = client.post(url).body(body).send().await;
+        let response = response.map_err(HttpError::from)?;
+        let status = response.status().as_u16();
+        let media = response.headers().get(CONTENT_TYPE).cloned();
+        let body = http::body(response, MAX_NOTE_LEN).await?;
+        let media = media.as_ref().and_then(|value| value.to_str().ok());
+        Ok(Response::parse(status, media, &body)?)
+    }
+
+    /// Returns the signatures that name the key of this witness.
+    fn own(&self, signatures: Vec<Signature>) -> Vec<Signature> {
+        let mut signatures = signatures;
+        signatures.retain(|signature| signature.is_of(&self.key));
+        signatures
+    }
+}
+
+/// Reason why a witness has not answered a request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The witness cannot be reached, or its response cannot be read.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The response is not one of the protocol.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
 }
 
 impl FromStr for WitnessAddress {
@@ -149,12 +184,9 @@ impl Witnesses {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 enum AskError {
-    /// The witness cannot be reached, or its response cannot be read.
+    /// The witness has not answered.
     #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The response does not follow the protocol.
-    #[error(transparent)]
-    Response(#[from] ResponseError),
+    Send(#[from] SendError),
     /// The witness rejects the request.
     #[error("the witness rejects the checkpoint with the status {0}")]
     Rejected(u16),
@@ -195,8 +227,8 @@ impl AskError {
     /// Value of the label `outcome`.
     const fn outcome(&self) -> &'static str {
         match self {
-            Self::Http(_) => "unreachable",
-            Self::Response(_) | Self::Rejected(_) => "rejected",
+            Self::Send(SendError::Http(_)) => "unreachable",
+            Self::Send(SendError::Response(_)) | Self::Rejected(_) => "rejected",
             Self::Inconsistent { .. } => "inconsistent",
             Self::Ahead { .. } => "ahead",
             Self::Cosign(_) => "failed",
@@ -298,13 +330,10 @@ impl Cosigner {
             let plan = Plan::consistency(known, size).ok_or(AskError::Ahead { known, size })?;
             let proof = self.published.tiles().hashes(&plan).await?;
             let request = AddCheckpoint::new(known, proof, signed);
-            match self.send(&request).await? {
+            match self.witness.send(&self.client, request.to_string()).await? {
                 Response::Cosigned(signatures) => {
                     // Only the cosignature of this witness is stored, whatever else it returns.
-                    let own: Vec<_> = signatures
-                        .into_iter()
-                        .filter(|signature| signature.is_of(&self.witness.key))
-                        .collect();
+                    let own = self.witness.own(signatures);
                     let now = self.clock.now();
                     if checkpoints.cosign(size, &own, &self.policy, now).await? {
                         metrics::quorum(size);
@@ -318,17 +347,6 @@ impl Cosigner {
             }
         }
         Err(AskError::Rejected(Response::Conflict { size: known }.status()))
-    }
-
-    async fn send(&self, request: &AddCheckpoint) -> Result<Response, AskError> {
-        let url = http::below(&self.witness.url, "add-checkpoint");
-        let response = self.client.post(url).body(request.to_string()).send().await;
-        let response = response.map_err(HttpError::from)?;
-        let status = response.status().as_u16();
-        let media = response.headers().get(CONTENT_TYPE).cloned();
-        let body = http::body(response, MAX_NOTE_LEN).await?;
-        let media = media.as_ref().and_then(|value| value.to_str().ok());
-        Ok(Response::parse(status, media, &body)?)
     }
 }
 

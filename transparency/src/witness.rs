@@ -106,27 +106,27 @@ fn decide_signed(latest: Option<Latest>, request: &AddCheckpoint) -> Result<Late
     Ok(new)
 }
 
-/// Durable record of what a witness has cosigned.
+/// Record of the largest tree that a witness has cosigned for each log.
 pub trait Store {
-    /// Reason why the record was not read or written.
+    /// Error of reading or writing the record.
     type Error;
 
-    /// Returns the latest cosigned tree of a log, or `None` before the first cosignature.
+    /// Returns the largest cosigned tree of a log, or `None` before the first cosignature.
     ///
     /// # Errors
     ///
     /// Returns an error if the record cannot be read.
     fn latest(&mut self, origin: &str) -> Result<Option<Latest>, Self::Error>;
 
-    /// Replaces `old` with `new` if the record is still `old`, as one atomic step. Returns `false` and
-    /// changes nothing if it is not.
+    /// Compares the record of a log with `old`. If they are equal, writes `new` and returns `true`.
+    /// Otherwise, changes nothing and returns `false`. The comparison and the change are one atomic step.
     ///
-    /// When this function returns `true`, the record must survive a crash of the process and of the machine:
-    /// written and flushed. The witness returns the cosignature only afterwards.
+    /// An implementation must flush `new` before it returns `true`, so that the record survives a crash of
+    /// the process or of the machine. The witness returns its cosignature only after that.
     ///
     /// # Errors
     ///
-    /// Returns an error if the record may not have been written. The witness then returns no cosignature.
+    /// Returns an error if `new` may not be durable. The witness then returns no cosignature.
     fn replace(&mut self, origin: &str, old: Option<Latest>, new: Latest) -> Result<bool, Self::Error>;
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use testkit::{http_client, wait_until};
-use tlog::{Signer, Witnesses};
+use tlog::{Signer, WitnessAddress, Witnesses};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,8 @@ const LONG: Duration = Duration::from_hours(1);
 type Script = dyn Fn(&CosigningKey, &AddCheckpoint, usize) -> Option<Response> + Send + Sync;
 
 #[derive(Clone)]
-struct FakeWitness {
-    key: CosigningKey,
+pub(crate) struct FakeWitness {
+    pub(crate) key: CosigningKey,
     port: u16,
     /// The old and the new size of each request.
     requests: Arc<Mutex<Vec<(u64, u64)>>>,
@@ -37,7 +37,7 @@ struct FakeWitness {
 }
 
 impl FakeWitness {
-    async fn start(
+    pub(crate) async fn start(
         seed: u8,
         script: impl Fn(&CosigningKey, &AddCheckpoint, usize) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
@@ -73,7 +73,9 @@ impl FakeWitness {
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
-        let request = AddCheckpoint::parse(&body).unwrap();
+        let Ok(request) = AddCheckpoint::parse(&body) else {
+            return Self::respond(&mut stream, &Response::BadRequest).await;
+        };
         let index = {
             let mut requests = self.requests.lock().unwrap();
             let sizes = (request.old_size(), request.checkpoint().checkpoint().size());
@@ -83,6 +85,10 @@ impl FakeWitness {
         let Some(response) = (self.script)(&self.key, &request, index) else {
             return std::future::pending().await;
         };
+        Self::respond(&mut stream, &response).await;
+    }
+
+    async fn respond(stream: &mut BufReader<TcpStream>, response: &Response) {
         let (status, media, body) = (response.status(), response.content_type(), response.body());
         let length = body.len();
         let head = format!(
@@ -91,28 +97,29 @@ impl FakeWitness {
         stream.write_all((head + &body).as_bytes()).await.unwrap();
     }
 
-    fn requests(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn address(&self) -> WitnessAddress {
+        let (key, port) = (self.key.verifier(), self.port);
+        format!("{key}=http://127.0.0.1:{port}").parse().unwrap()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<(u64, u64)> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-fn key(seed: u8) -> CosigningKey {
+pub(crate) fn key(seed: u8) -> CosigningKey {
     let name = format!("fake-{seed}.example.org");
     SigningKey::from_seed(&name, &[seed; 32]).unwrap().into()
 }
 
 /// The response of a witness that cosigns.
-fn cosigned(key: &CosigningKey, request: &AddCheckpoint) -> Response {
+pub(crate) fn cosigned(key: &CosigningKey, request: &AddCheckpoint) -> Response {
     let checkpoint = request.checkpoint().checkpoint();
     Response::Cosigned(vec![key.sign(checkpoint, 1).unwrap()])
 }
 
 fn with_witnesses(signer: Signer, files: &Files, witnesses: &[&FakeWitness], quorum: usize) -> Signer {
-    let address = |witness: &&FakeWitness| {
-        let (key, port) = (witness.key.verifier(), witness.port);
-        format!("{key}=http://127.0.0.1:{port}").parse().unwrap()
-    };
-    let addresses = witnesses.iter().map(address).collect();
+    let addresses = witnesses.iter().map(|witness| witness.address()).collect();
     let client = tlog::client(http_client()).unwrap();
     let log = files.key();
     signer.with_witnesses(Witnesses::new(log.verifier(), addresses, quorum, client).unwrap())

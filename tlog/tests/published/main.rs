@@ -14,6 +14,7 @@ mod checkpoints;
 mod cosigner;
 mod key_file;
 mod mirror;
+mod probe;
 mod signer;
 mod tiles;
 mod witnesses;

@@ -75,12 +75,16 @@ fn build() -> Option<PathBuf> {
         return None;
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // The end-to-end tests of the workspace also use this module.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = ["tests/go/main.go", "transparency/tests/go/main.go"].map(|path| package.join(path));
+    let source = sources.into_iter().find(|path| path.exists()).unwrap();
     // Test processes run at the same time, and each replaces the program as a whole.
     let program = target.join(format!("go-sumdb-{}", std::process::id()));
     let built = Command::new("go")
         .args(["build", "-o"])
         .arg(&program)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go/main.go"))
+        .arg(source)
         .env("GO111MODULE", "off")
         .env("GOPATH", GO_PATH)
         .env("GOPROXY", "off")
