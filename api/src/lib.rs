@@ -50,6 +50,7 @@ pub mod retention;
 mod routes;
 mod server;
 mod state;
+mod verification;
 
 pub use feed::FeedEvent;
 pub use legacy::LegacyIds;

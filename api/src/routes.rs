@@ -19,6 +19,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use domain::OldId;
 use projector::reads::ReadError;
@@ -43,6 +44,8 @@ use crate::state::Api;
 #[cfg(feature = "fuzzing")]
 pub(crate) use register::parse as registration;
 
+/// Media type of JSON objects, one per line.
+const NDJSON: &str = "application/x-ndjson";
 /// Path of one patient.
 const PATIENT: &str = "/patients/{id}";
 /// Paths at which patients are registered: the path of the service that this service replaces, the path of
@@ -156,6 +159,17 @@ fn cause(request_id: RequestId, caller: &Caller, trace: &RequestTrace) -> crate:
         actor: caller.actor().to_owned(),
         trace: trace.context(),
     }
+}
+
+/// Returns a check whether the sender of these headers may still use routes of this kind. A token may be
+/// revoked while a response is streamed.
+fn still_allowed(api: &Api, headers: &HeaderMap, kind: RouteKind) -> impl Fn() -> bool + Send + Sync + use<> {
+    let api = api.clone();
+    let given = headers.get_all(header::AUTHORIZATION).iter();
+    let given: HeaderMap = given
+        .map(|value| (header::AUTHORIZATION, value.clone()))
+        .collect();
+    move || kind.check(Some(&api.access.caller(&given))).is_ok()
 }
 
 /// The patient id in a path. No patient has an id that is not a UUID.

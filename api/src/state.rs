@@ -23,6 +23,7 @@ use crate::history::PatientHistory;
 use crate::legacy::LegacyIds;
 use crate::read_log::{ReadLog, ReadLogOptions};
 use crate::retention::Retention;
+use crate::verification::Verifications;
 
 /// Settings of the API.
 #[derive(Debug, Clone)]
@@ -116,6 +117,7 @@ pub struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     /// Permits one proof at a time, because a proof reads every hash in the log.
     pub(crate) proving: Semaphore,
+    pub(crate) verifications: Verifications,
     /// The OpenAPI document, created on the first request for it.
     pub(crate) document: OnceLock<File>,
 }
@@ -165,6 +167,7 @@ impl Api {
             options,
             clock,
             proving: Semaphore::new(1),
+            verifications: Verifications::default(),
             document: OnceLock::new(),
         };
         Self {

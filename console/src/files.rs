@@ -56,6 +56,7 @@ pub(crate) static FILES: LazyLock<Vec<(&str, File)>> = files! {
         "pages/reads.js"
         "pages/register.js"
         "pages/timeline.js"
+        "pages/verification.js"
         "receipt.js"
         "router.js"
         "scheme.js"

@@ -76,6 +76,7 @@ fn template(path: &str) -> String {
         .replace("/tile/0/000", "/tile/{tile}")
         .replace("/email-taken", "/{slug}")
         .replace("/rebuilds/2", "/rebuilds/{generation}")
+        .replace("/skips/7", "/skips/{position}")
 }
 
 #[tokio::test]
@@ -120,6 +121,8 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
             &[Operator],
             false,
         ),
+        ("POST", "/projections/patient_view/verify", &[Operator], false),
+        ("PUT", "/projections/patient_view/skips/7", &[Operator], false),
         ("GET", "/metrics", &[Operator], false),
         ("GET", "/mail", &[Operator], false),
         ("GET", "/mail/deliveries", &[Operator], false),
