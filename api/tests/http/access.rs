@@ -103,6 +103,8 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", &format!("{id}/hold"), &[Privacy], false),
         ("DELETE", &format!("{id}/hold"), &[Privacy], false),
         ("GET", &format!("{id}/erasure/certificate"), &[Privacy], false),
+        ("GET", "/erasures/due", &[Privacy], false),
+        ("GET", "/holds", &[Privacy], false),
         ("GET", "/events", &[Auditor], false),
         ("GET", "/events/stream?after=x", &[Auditor], false),
         ("GET", "/audit/reads", &[Auditor], false),
