@@ -29,6 +29,7 @@
 //! 4. Regenerate the document: `cargo run -- openapi > docs/openapi.json`.
 
 mod by_email;
+pub mod checks;
 pub mod commands;
 pub mod erasure;
 mod feed;

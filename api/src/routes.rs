@@ -3,6 +3,7 @@
 mod about;
 mod amend_patient;
 mod audit;
+mod checks;
 mod delete_patient;
 mod erasure;
 mod get_patient;
@@ -83,6 +84,7 @@ fn routes() -> Routes<Api> {
         .merge(published::routes())
         .merge(projections::routes())
         .merge(mail::routes())
+        .merge(checks::routes())
         .get(METRICS, Metrics, metrics, metrics_described)
         .get(LIVE, Health, health::live, health::live_described)
         .get(READY, Health, health::ready, health::ready_described)

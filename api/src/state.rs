@@ -17,6 +17,7 @@ use web::file::File;
 use web::{HttpOptions, Metrics};
 use web_console::Console;
 
+use crate::checks::Checks;
 use crate::commands::Commands;
 use crate::feed::Feed;
 use crate::history::PatientHistory;
@@ -90,6 +91,8 @@ pub struct ApiParts {
     pub metrics: Metrics,
     /// Previews and test emails, or the reason why the mail settings of this process cannot be used.
     pub sample_mailer: Result<SampleMailer, String>,
+    /// The checks of the configuration.
+    pub checks: Checks,
     /// Settings of the API.
     pub options: ApiOptions,
 }
@@ -118,6 +121,7 @@ pub struct Shared {
     /// Permits one proof at a time, because a proof reads every hash in the log.
     pub(crate) proving: Semaphore,
     pub(crate) verifications: Verifications,
+    pub(crate) checks: Checks,
     /// The OpenAPI document, created on the first request for it.
     pub(crate) document: OnceLock<File>,
 }
@@ -142,6 +146,7 @@ impl Api {
             access,
             metrics,
             sample_mailer,
+            checks,
             options,
         } = parts;
         let shared = Shared {
@@ -168,6 +173,7 @@ impl Api {
             clock,
             proving: Semaphore::new(1),
             verifications: Verifications::default(),
+            checks,
             document: OnceLock::new(),
         };
         Self {

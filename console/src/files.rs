@@ -44,6 +44,7 @@ pub(crate) static FILES: LazyLock<Vec<(&str, File)>> = files! {
         "measurements.js"
         "message.js"
         "pages/checkpoints.js"
+        "pages/checks.js"
         "pages/delivery.js"
         "pages/log.js"
         "pages/mail-trial.js"

@@ -125,6 +125,7 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ),
         ("POST", "/projections/patient_view/verify", &[Operator], false),
         ("PUT", "/projections/patient_view/skips/7", &[Operator], false),
+        ("GET", "/checks", &[Operator], false),
         ("GET", "/metrics", &[Operator], false),
         ("GET", "/mail", &[Operator], false),
         ("GET", "/mail/deliveries", &[Operator], false),

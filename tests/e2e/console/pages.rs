@@ -102,6 +102,7 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
         (format!("privacy/{}", ids[3]), ["Complete", "Completo"]),
         ("overview".to_owned(), ["0.2.0-dev"; 2]),
         ("projections".to_owned(), ["patient_names"; 2]),
+        ("checks".to_owned(), ["opens the log"; 2]),
         ("mail".to_owned(), ["data/outbox"; 2]),
         ("mail/1".to_owned(), ["Sent", "Enviado"]),
         ("mail/test".to_owned(), ["noreply@miapp.com"; 2]),
