@@ -137,6 +137,8 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
         ("GET", "/", everybody, true),
+        ("GET", "/README.md", everybody, true),
+        ("GET", "/README.es.md", everybody, true),
         ("GET", "/openapi.json", everybody, true),
         ("GET", "/docs", everybody, true),
         ("GET", "/redoc", everybody, true),
