@@ -37,7 +37,7 @@ use web::{RequestError, RequestId, RequestTrace, RouteKind};
 
 use crate::headers::{REQUEST_HEADERS, RESPONSE_HEADERS};
 use crate::legacy::{self, ShownId};
-use crate::openapi::{Described, Media, TEXTS, fields};
+use crate::openapi::{Described, Media, TEXTS, allow_numbers, fields};
 use crate::paths::{LIVE, READY};
 use crate::problem::ApiError;
 use crate::state::Api;
@@ -132,7 +132,11 @@ fn document_of(api: &Api) -> OpenApi {
             Tokens::Required
         },
     };
-    routes().into_document(&TEXTS, service)
+    let mut document = routes().into_document(&TEXTS, service);
+    if api.options.legacy_ids.in_paths {
+        allow_numbers(&mut document);
+    }
+    document
 }
 
 fn metrics_described() -> Described {
