@@ -18,8 +18,8 @@ use serde_json::json;
 use crate::output::{self, OutputFormat};
 use crate::settings::Settings;
 
-/// A group of checks, which wait for the same server. The name is the subject of the finding if the group takes
-/// too long.
+/// A group of checks, which wait for the same server. The name is the subject of the finding if the group
+/// takes too long.
 struct Group<'s> {
     subject: &'static str,
     checks: BoxFuture<'s, Vec<Finding>>,

@@ -149,8 +149,8 @@ impl Checks {
         }
     }
 
-    /// Returns the findings of a run in the last [`KEPT`]. Otherwise, makes the checks; a request that arrives
-    /// meanwhile waits for the same result.
+    /// Returns the findings of a run in the last [`KEPT`]. Otherwise, makes the checks; a request that
+    /// arrives meanwhile waits for the same result.
     pub(crate) async fn report(&self, clock: &Arc<dyn Clock>) -> CheckReport {
         let mut last = self.last.lock().await;
         if let Some((at, report)) = &*last

@@ -31,8 +31,8 @@ pub struct PastState {
 }
 
 impl PastState {
-    /// Returns the form that the API and the command line show. `id` is the patient's id, or the number that the
-    /// request has in place of it.
+    /// Returns the form that the API and the command line show. `id` is the patient's id, or the number that
+    /// the request has in place of it.
     #[must_use]
     pub fn shown<I: Serialize>(&self, id: I) -> ShownPastState<'_, I> {
         let (state, details) = match self.patient.state() {

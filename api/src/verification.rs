@@ -1,11 +1,11 @@
 //! Verifications: comparisons of a read table with a replay of the log, whose progress is streamed.
 //!
 //! A verification belongs to the response that streams it. It ends when the client disconnects, when the
-//! client is no longer authorized, and when the process shuts down. Nothing is stored, so it does not matter which
-//! process answers.
+//! client is no longer authorized, and when the process shuts down. Nothing is stored, so it does not matter
+//! which process answers.
 //!
-//! A verification of a large table takes minutes, uses one database connection and keeps one snapshot open, so
-//! a process runs one verification at a time.
+//! A verification of a large table takes minutes, uses one database connection and keeps one snapshot open,
+//! so a process runs one verification at a time.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -327,6 +327,7 @@ export default {
   "table.differs": "Differs from the log",
   "table.differing": "Patients that differ: {count}. The table lists the first. Rebuild the projection.",
   "table.difference": "Difference",
+  "table.position": "Compared up to",
   "table.rows": "Rows",
   "table.replayed": "Rows according to the log",
   "table.checksum": "Checksum",

@@ -328,6 +328,7 @@ export default {
   "table.differs": "No coincide con el registro de eventos",
   "table.differing": "Pacientes que no coinciden: {count}. La tabla muestra los primeros. Reconstruya la proyección.",
   "table.difference": "Diferencia",
+  "table.position": "Comparada hasta",
   "table.rows": "Filas",
   "table.replayed": "Filas según el registro de eventos",
   "table.checksum": "Suma de comprobación",

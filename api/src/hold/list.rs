@@ -56,9 +56,9 @@ pub(crate) async fn current_holds(
         .collect()
 }
 
-/// Returns at most `limit` current holds, in the order in which they were recorded after the position `after`,
-/// and the position after which the next page begins, unless this page is the last. A page can be empty. `now`
-/// is the current time.
+/// Returns at most `limit` current holds, in the order in which they were recorded after the position
+/// `after`, and the position after which the next page begins, unless this page is the last. A page can be
+/// empty. `now` is the current time.
 ///
 /// # Errors
 ///

@@ -218,7 +218,8 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
         .collect();
     assert_eq!(shown.iter().filter(|id| id.is_u64()).count(), 1, "{shown:?}");
     assert!(shown.contains(&&json!(17)), "{shown:?}");
-    // A past state has the number that the request has, and a list continues after a number that it has shown.
+    // A past state has the number that the request has, and a list continues after a number that it has
+    // shown.
     let now = SystemClock::shared().now();
     let past = rig.get(&format!("/patients/17?at={now}")).await;
     assert_eq!(

@@ -23,10 +23,10 @@ export function Checks() {
       <p role="status"><${Badge} kind=${errors ? "bad" : warnings ? "warn" : "good"}>${t("checks.found", {
         errors: number(errors ?? 0), warnings: number(warnings ?? 0) })}<//> <${Time} value=${checked_at} /></p>
       <${Table} caption=${t("page.checks")} rows=${rows} keyOf=${({ index }) => index} columns=${[
-        [t("state"), ({ level }) => html`<${Badge} kind=${LEVELS[level]}>${t(`checks.${level}`)}<//>`],
-        [t("checks.subject"), ({ subject }) => html`<code>${subject}</code>`],
-        [t("checks.message"), ({ message }) => english(message), "wide"],
-        [t("advice"), ({ advice }) => english(advice), "wide"],
+        [t("state"), ({ level }) => html`<${Badge} kind=${LEVELS[level]}>${t(`checks.${level}`)}<//>`, "state"],
+        [t("checks.subject"), ({ subject }) => html`<code>${subject}</code>`, "wide"],
+        [t("checks.message"), ({ message }) => english(message)],
+        [t("advice"), ({ advice }) => english(advice)],
       ]} />
     <//>`;
 }

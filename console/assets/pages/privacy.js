@@ -55,15 +55,15 @@ const Due = () =>
   html`<${List} path="/erasures/due" section="due" columns=${[
     [t("due.deleted"), ({ deleted_at }) => html`<${Time} value=${deleted_at} />`, "time"],
     [t("due.since"), ({ due_at }) => html`<${Time} value=${due_at} />`, "time"],
-    [t("hold"), ({ held_until }) => held_until && html`<${Badge}
-      kind="warn">${t("hold.until")} ${day(held_until)}<//>`],
+    [t("hold"), ({ held_until }) => held_until && html`<${HoldState} expired=${false} />
+      <p class="small">${t("hold.until")}: ${day(held_until)}</p>`, "state"],
   ]} />`;
 
 const Holds = () =>
   html`<${List} path="/holds" section="holds" columns=${[
     [t("hold.until"), ({ until }) => day(until)],
     [t("reason"), ({ reason }) => t(`reason.${reason}`)],
-    [t("state"), ({ expired }) => html`<${HoldState} expired=${expired} />`],
+    [t("state"), ({ expired }) => html`<${HoldState} expired=${expired} />`, "state"],
     [t("when"), ({ held_at }) => html`<${Time} value=${held_at} />`, "time"],
   ]} />`;
 

@@ -110,9 +110,9 @@ function Subscription({ of: { name, position, head, lag_events, lag_seconds, own
       [t("when"), (skip) => html`<${Time} value=${skip.skipped_at} />`, "time"],
     ]} />`}
     ${rebuild && html`<${Rebuild} rebuild=${rebuild} onCancel=${() => setAsked("cancel")} onSkip=${setSkipped} />`}
-    ${projection && html`<${Verification} name=${name} />`}
-    ${projection && !projection.rebuild && html`<div class="actions"><button type="button"
-      onClick=${() => setAsked("rebuild")}>${t("rebuild")}</button></div>`}
+    ${projection && html`<${Verification} name=${name}>
+      ${!projection.rebuild && html`<button type="button" onClick=${() => setAsked("rebuild")}>${t("rebuild")}</button>`}
+    <//>`}
     ${skipped !== null && html`<${Skip} name=${name} position=${skipped} onDone=${onChange}
       onClose=${() => setSkipped(null)} />`}
     ${asked === "rebuild" && html`<${Confirm} danger=${false} title=${t("rebuild.title", { name })}

@@ -20,8 +20,7 @@ async function compare(name, onLine, signal) {
 function Result({ of: found }) {
   return html`<p><${Badge} kind=${found.same ? "good" : "bad"}>${t(found.same ? "table.same" : "table.differs")}<//></p>
     <${Facts} of=${[
-      [t("position"), number(found.position)],
-      [t("generation.served"), number(found.generation)],
+      [t("table.position"), number(found.position)],
       [t("table.rows"), number(found.table.rows)],
       [t("table.replayed"), found.same ? null : number(found.replay.rows)],
       [t("table.checksum"), html`<code>${found.table.checksum}</code>`],
@@ -29,12 +28,13 @@ function Result({ of: found }) {
     ]} />
     ${!found.same && html`<p>${t("table.differing", { count: number(found.differing) })}</p>
       <${Table} caption=${t("table.differs")} rows=${found.first} keyOf=${({ id }) => id} columns=${[
-        [t("patient"), ({ id }) => html`<code>${id}</code>`, "wide"],
+        [t("patient"), ({ id }) => html`<code>${id}</code>`],
         [t("table.difference"), ({ what }) => t(`difference.${what}`)],
       ]} />`}`;
 }
 
-export function Verification({ name }) {
+/** The verification of a projection. The children are the other actions of the projection. */
+export function Verification({ name, children }) {
   const [line, setLine] = useState(null);
   const { run, cancel, busy, error } = useAction((signal) => compare(name, setLine, signal));
   const begin = () => {
@@ -48,9 +48,10 @@ export function Verification({ name }) {
       <progress max=${Math.max(line.at_most, 1)} value=${line.compared} aria-label=${t("table.progress")}></progress>
       <p class="small muted">${t("table.stay")}</p>
     </div>`}
-    <div role="status">${line?.state === "finished" && html`<${Result} of=${line} />`}</div>
+    <div role="status">${line?.state === "finished" && html`<div class="rebuild"><${Result} of=${line} /></div>`}</div>
     <${Failure} error=${error} />
-    ${busy
-      ? html`<button type="button" onClick=${cancel}>${t("table.cancel")}</button>`
-      : html`<button type="button" onClick=${begin}>${t("table.verify")}</button>`}`;
+    <div class="actions">
+      <button type="button" onClick=${busy ? cancel : begin}>${t(busy ? "table.cancel" : "table.verify")}</button>
+      ${children}
+    </div>`;
 }

@@ -6,7 +6,7 @@ use testkit::{Proxy, SmtpMode, SmtpServer, free_port, mysql_servers, wait_until}
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Service, Tab, command, log_key};
+use super::{Service, Tab, axe, command, log_key};
 use crate::client::Client;
 use crate::rig::{Production, SOON};
 
@@ -343,7 +343,8 @@ async fn a_projection_is_rebuilt_verified_and_skips_an_event() {
         .await;
     tab.sees("Values differ").await;
 
-    // The projection stops at an event that it cannot read. Skipping the event asks for its position and a reason.
+    // The projection stops at an event that it cannot read. Skipping the event asks for its position and a
+    // reason.
     drop(projector);
     client.register("eva@example.com").await.unwrap();
     production
@@ -355,6 +356,15 @@ async fn a_projection_is_rebuilt_verified_and_skips_an_event() {
         .click()
         .await
         .unwrap();
+    tab.element("//dialog").await;
+    if let Some(axe) = axe::script() {
+        tab.run(&axe).await;
+        assert_eq!(
+            tab.violations().await,
+            [Value::Null; 0],
+            "a verified table, and the dialog"
+        );
+    }
     tab.fill("Type the position of the event", "1").await;
     tab.fill("Reason", "written by a test").await;
     tab.click("Skip the event").await;

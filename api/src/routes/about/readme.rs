@@ -1,6 +1,7 @@
 //! `GET /README.md`, `GET /README.es.md`: the introduction of this version of the program.
 //!
-//! The other documentation is in the source and in the Debian package. The binary contains only its beginning.
+//! The other documentation is in the source and in the Debian package. The binary contains only its
+//! beginning.
 
 use std::sync::LazyLock;
 

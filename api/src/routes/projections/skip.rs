@@ -80,13 +80,18 @@ pub(super) async fn skip(
 ) -> Result<Json<Skip>, ApiError> {
     let Path((projection, position)) = path.map_err(|_| ApiError::NoSuchProjection)?;
     let projection = named(&projection)?;
-    // No projection stops at a position that is not a number.
     let position: Option<Position> = position.parse().ok().and_then(Position::new);
     let ([reason], mut problems) = body.strings(["reason"]);
+    let Some(position) = position.filter(|position| *position > Position::BEGINNING) else {
+        problems.push(FieldProblem::new(
+            "position",
+            "must be a whole number, 1 or greater",
+        ));
+        return Err(RequestError::Invalid(problems).into());
+    };
     let Some(reason) = reason.filter(|_| problems.is_empty()) else {
         return Err(RequestError::Invalid(problems).into());
     };
-    let position = position.ok_or_else(|| ApiError::NotStoppedThere(None))?;
     let skip = Skip {
         position,
         reason,
