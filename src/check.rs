@@ -8,64 +8,63 @@ mod server;
 mod services;
 mod witnesses;
 
-use clap::ValueEnum as _;
-use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::checks::{Checks, Finding, Level};
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
 use serde_json::json;
 
 use crate::output::{self, OutputFormat};
 use crate::settings::Settings;
 
-/// The severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-enum Level {
-    Ok,
-    /// The service works, but it is less safe, private or fast than it could be.
-    Warning,
-    /// The service does not work, or can lose acknowledged data.
-    Error,
+/// A group of checks, which wait for the same server. The name is the subject of the finding if the group
+/// takes too long.
+struct Group<'s> {
+    subject: &'static str,
+    checks: BoxFuture<'s, Vec<Finding>>,
 }
 
-/// One line of the result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
-    level: Level,
-    /// What was checked, such as `database 10.0.0.1:3306` or `keyring`.
-    subject: String,
-    message: String,
-    /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<&'static str>,
+impl<'s> Group<'s> {
+    fn new(subject: &'static str, checks: impl Future<Output = Vec<Finding>> + Send + 's) -> Self {
+        Self {
+            subject,
+            checks: checks.boxed(),
+        }
+    }
 }
 
-impl Finding {
-    fn new(level: Level, subject: &str, message: impl Into<String>) -> Self {
-        Self {
-            level,
-            subject: subject.to_owned(),
-            message: message.into(),
-            advice: None,
-        }
-    }
+/// Makes all checks. A group that does not finish within `limit` is an error.
+pub(crate) async fn findings(settings: &Settings, limit: Option<Duration>) -> Vec<Finding> {
+    let mut groups = database::groups(settings);
+    groups.extend(services::groups(settings));
+    groups.push(Group::new("WITNESSES", witnesses::check(settings)));
+    let findings = groups.into_iter().map(async |Group { subject, checks }| {
+        let Some(limit) = limit else {
+            return checks.await;
+        };
+        tokio::time::timeout(limit, checks).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {limit:?}");
+            vec![
+                Finding::error(subject, message)
+                    .advise("check whether the server is overloaded or unreachable"),
+            ]
+        })
+    });
+    join_all(findings).await.concat()
+}
 
-    fn ok(subject: &str, message: impl Into<String>) -> Self {
-        Self::new(Level::Ok, subject, message)
-    }
-
-    fn warning(subject: &str, message: impl Into<String>) -> Self {
-        Self::new(Level::Warning, subject, message)
-    }
-
-    fn error(subject: &str, message: impl Into<String>) -> Self {
-        Self::new(Level::Error, subject, message)
-    }
-
-    fn advise(self, advice: &'static str) -> Self {
-        Self {
-            advice: Some(advice),
-            ..self
-        }
-    }
+/// Returns the checks that the API makes on request. They end within the timeout of a request.
+pub(crate) fn for_api(settings: &Settings) -> Checks {
+    let mut settings = settings.clone();
+    settings.wait = Duration::ZERO;
+    let limit = settings.request_timeout * 3 / 4;
+    let settings = Arc::new(settings);
+    Checks::new(move || {
+        let settings = Arc::clone(&settings);
+        async move { findings(&settings, Some(limit)).await }
+    })
 }
 
 /// The configuration has errors.
@@ -75,9 +74,7 @@ struct Errors(usize);
 
 /// Checks the configuration. Fails if a check finds an error; warnings do not count.
 pub(crate) async fn run(settings: &Settings, format: OutputFormat) -> anyhow::Result<()> {
-    let mut findings = database::check(settings).await;
-    findings.extend(services::check(settings).await);
-    findings.extend(witnesses::check(settings).await);
+    let findings = findings(settings, None).await;
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (warnings, errors) = (count(Level::Warning), count(Level::Error));
     if format.json {
@@ -95,8 +92,7 @@ pub(crate) async fn run(settings: &Settings, format: OutputFormat) -> anyhow::Re
 }
 
 fn line(finding: &Finding) -> String {
-    let level = finding.level.to_possible_value();
-    let level = level.as_ref().map_or("", |level| level.get_name());
+    let level = finding.level.name();
     let mut line = format!("{level:<8} {}: {}", finding.subject, finding.message);
     if let Some(advice) = finding.advice {
         line.push_str("\n         ");

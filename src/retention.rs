@@ -23,6 +23,8 @@ use crate::settings::Settings;
 
 /// Time since the last event after which [`erase_due`] requires the date on a database without a clock.
 const UNCONFIRMED: Duration = Duration::from_hours(24 * 31);
+/// Number of deletions read at a time.
+const PAGE: u32 = 500;
 /// Database connections of a command.
 const CONNECTIONS: u32 = 4;
 
@@ -71,7 +73,7 @@ impl DeletedPatients {
         if self.after >= self.head {
             return Ok(None);
         }
-        let (patients, reaches) = deleted_patients(&self.log, self.after, self.head, self.now).await?;
+        let (patients, reaches) = deleted_patients(&self.log, self.after, self.head, PAGE, self.now).await?;
         self.after = reaches;
         Ok(Some(patients))
     }

@@ -32,6 +32,7 @@ use projector::reads::ReadError;
 
 pub use event::FeedEvent;
 use event::FeedPage;
+pub(crate) use export::Incomplete;
 pub(crate) use sse::frames;
 
 /// Maximum number of streams that read the database at a time. The other connections of the pool remain

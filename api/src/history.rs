@@ -31,9 +31,10 @@ pub struct PastState {
 }
 
 impl PastState {
-    /// Returns the form that the API and the command line show.
+    /// Returns the form that the API and the command line show. `id` is the patient's id, or the number that
+    /// the request has in place of it.
     #[must_use]
-    pub fn shown(&self, id: Uuid) -> ShownPastState<'_> {
+    pub fn shown<I: Serialize>(&self, id: I) -> ShownPastState<'_, I> {
         let (state, details) = match self.patient.state() {
             PatientState::Active(details) => ("active", Some(details)),
             PatientState::Deleted => ("deleted", None),
@@ -53,9 +54,9 @@ impl PastState {
 
 /// A past state of a patient, with the details if the patient was active.
 #[derive(Debug, Serialize)]
-pub struct ShownPastState<'p> {
+pub struct ShownPastState<'p, I> {
     /// The patient's id.
-    pub id: Uuid,
+    pub id: I,
     /// `active` or `deleted`.
     pub state: &'static str,
     /// Sequence of the last event that the state includes.

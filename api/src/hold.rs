@@ -10,6 +10,10 @@ use uuid::Uuid;
 
 use crate::erasure::StoredEvents;
 
+mod list;
+
+pub(crate) use list::{PAGES, current_holds, holds};
+
 /// The day of a moment, in UTC; `None` outside the years that calendars support.
 pub(crate) fn day_of(moment: Timestamp) -> Option<NaiveDate> {
     moment.to_datetime().map(|moment| moment.date_naive())
@@ -29,11 +33,28 @@ pub fn parse_until(text: &str, now: Timestamp) -> Option<NaiveDate> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordedHold {
     pub(crate) hold: Hold,
-    position: Position,
+    pub(crate) position: Position,
     recorded_at: Timestamp,
 }
 
 impl RecordedHold {
+    /// Returns the hold as the API shows it; `now` is the current time.
+    fn status(self, id: Uuid, now: Timestamp) -> HoldStatus {
+        HoldStatus {
+            id,
+            until: self.hold.until,
+            reason: self.hold.reason,
+            position: self.position,
+            held_at: self.recorded_at,
+            expired: self.is_expired(now),
+        }
+    }
+
+    /// Whether the last day has passed at `now`.
+    pub(crate) fn is_expired(self, now: Timestamp) -> bool {
+        day_of(now).is_some_and(|today| !self.hold.applies_on(today))
+    }
+
     /// Reads the hold from its event.
     pub(crate) fn of(event: &RecordedEvent) -> Result<Self, ReadError> {
         let position = event.position;
@@ -99,17 +120,6 @@ pub async fn find(log: &EventLog, id: Uuid, now: Timestamp) -> Result<HoldLookup
         _ if stored.last_sequence == 0 => HoldLookup::NotFound,
         _ if stored.is_erased => HoldLookup::Erased,
         None => HoldLookup::NotHeld,
-        Some(RecordedHold {
-            hold,
-            position,
-            recorded_at,
-        }) => HoldLookup::Held(HoldStatus {
-            id,
-            until: hold.until,
-            reason: hold.reason,
-            position,
-            held_at: recorded_at,
-            expired: day_of(now).is_some_and(|today| !hold.applies_on(today)),
-        }),
+        Some(hold) => HoldLookup::Held(hold.status(id, now)),
     })
 }

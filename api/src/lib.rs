@@ -29,6 +29,7 @@
 //! 4. Regenerate the document: `cargo run -- openapi > docs/openapi.json`.
 
 mod by_email;
+pub mod checks;
 pub mod commands;
 pub mod erasure;
 mod feed;
@@ -50,6 +51,7 @@ pub mod retention;
 mod routes;
 mod server;
 mod state;
+mod verification;
 
 pub use feed::FeedEvent;
 pub use legacy::LegacyIds;

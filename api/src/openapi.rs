@@ -3,6 +3,7 @@
 //! The file of each route contains the text for that route ([`Described`]).
 
 pub(crate) mod fields;
+mod legacy;
 pub(crate) mod schemas;
 
 use serde_json::{Value, json};
@@ -13,6 +14,8 @@ use web::openapi::Texts;
 use web::problem::Kind;
 
 pub(crate) use web::openapi::{Described, Media};
+
+pub(crate) use legacy::allow_numbers;
 
 use crate::problem::kinds;
 

@@ -74,6 +74,11 @@ pub enum ApiError {
     RebuildUnderWay(String),
     /// The rebuild's generation is already served, or the rebuild has ended.
     RebuildTooFar,
+    /// This process is already verifying a projection.
+    VerificationUnderWay,
+    /// Neither the projection nor its rebuild has stopped at this event. Contains the position at which one
+    /// of them has stopped, if any.
+    NotStoppedThere(Option<Position>),
     /// There is no email about this event.
     NoSuchMail,
     /// The email is in this state and cannot be retried.
@@ -145,6 +150,8 @@ impl ApiError {
             Self::NoSuchRebuild => &kinds::REBUILD_NOT_FOUND,
             Self::RebuildUnderWay(_) => &kinds::REBUILD_UNDER_WAY,
             Self::RebuildTooFar => &kinds::REBUILD_TOO_FAR,
+            Self::VerificationUnderWay => &kinds::VERIFICATION_UNDER_WAY,
+            Self::NotStoppedThere(_) => &kinds::NOT_STOPPED_THERE,
             Self::NoSuchMail => &kinds::MAIL_NOT_FOUND,
             Self::NotToBeRetried(_) => &kinds::MAIL_NOT_TO_BE_RETRIED,
             Self::NotProjectedYet(_) => &kinds::NOT_PROJECTED_YET,
@@ -177,6 +184,9 @@ impl From<ApiError> for Problem {
                 .with_detail(format!("The retention period of the patient ends at {until}."))
                 .with_member("until", until.to_string()),
             ApiError::RebuildUnderWay(place) => problem.with_header(header::LOCATION, place),
+            ApiError::NotStoppedThere(Some(stopped)) => problem.with_detail(format!(
+                "The projection has not stopped at this position. It has stopped at position {stopped}."
+            )),
             ApiError::PreconditionFailed(sequence) => problem
                 .with_detail(format!(
                     "The patient's current ETag is \"{sequence}\". Read the patient again before you retry."

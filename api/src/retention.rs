@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::erasure::erased_among;
 
-/// Number of events read at a time.
-const PAGE: u32 = 500;
+mod due;
+
+pub(crate) use due::{ErasureDue, erasures_due};
 
 /// The time for which patients are kept after their deletion, of at least a day and at most 100 years. It
 /// counts days, months or years of the calendar, in UTC.
@@ -142,12 +143,15 @@ impl Retention {
 pub struct DeletedPatient {
     /// Id of the patient.
     pub id: Uuid,
+    /// Position of the deletion in the log.
+    pub position: Position,
     /// Time of the deletion.
     pub deleted_at: Timestamp,
 }
 
 /// Returns deleted patients that are not erased, in the order of their deletions after the position `after`,
-/// and the position at which the next page starts. A page can be empty. `now` is the current time.
+/// and the position at which the next page starts. Examines at most `limit` deletions. A page can be empty.
+/// `now` is the current time.
 ///
 /// # Errors
 ///
@@ -156,13 +160,14 @@ pub async fn deleted_patients(
     log: &EventLog,
     after: Position,
     until: Position,
+    limit: u32,
     now: Timestamp,
 ) -> eventstore::Result<(Vec<DeletedPatient>, Position)> {
     let filter = EventFilter {
         event_type: Some(PATIENT_DELETED.to_owned()),
         aggregate: None,
     };
-    let page = log.page(&filter, after, until, PAGE).await?;
+    let page = log.page(&filter, after, until, limit).await?;
     let ids: Vec<&str> = page
         .events
         .iter()
@@ -182,6 +187,7 @@ pub async fn deleted_patients(
         let deletion = (event.position, event.recorded_at);
         patients.push(DeletedPatient {
             id,
+            position: event.position,
             deleted_at: right_time(log, deletion, now).await?,
         });
     }

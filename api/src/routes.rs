@@ -3,6 +3,7 @@
 mod about;
 mod amend_patient;
 mod audit;
+mod checks;
 mod delete_patient;
 mod erasure;
 mod get_patient;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use domain::OldId;
 use projector::reads::ReadError;
@@ -35,7 +37,7 @@ use web::{RequestError, RequestId, RequestTrace, RouteKind};
 
 use crate::headers::{REQUEST_HEADERS, RESPONSE_HEADERS};
 use crate::legacy::{self, ShownId};
-use crate::openapi::{Described, Media, TEXTS, fields};
+use crate::openapi::{Described, Media, TEXTS, allow_numbers, fields};
 use crate::paths::{LIVE, READY};
 use crate::problem::ApiError;
 use crate::state::Api;
@@ -43,6 +45,8 @@ use crate::state::Api;
 #[cfg(feature = "fuzzing")]
 pub(crate) use register::parse as registration;
 
+/// Media type of JSON objects, one per line.
+const NDJSON: &str = "application/x-ndjson";
 /// Path of one patient.
 const PATIENT: &str = "/patients/{id}";
 /// Paths at which patients are registered: the path of the service that this service replaces, the path of
@@ -80,6 +84,7 @@ fn routes() -> Routes<Api> {
         .merge(published::routes())
         .merge(projections::routes())
         .merge(mail::routes())
+        .merge(checks::routes())
         .get(METRICS, Metrics, metrics, metrics_described)
         .get(LIVE, Health, health::live, health::live_described)
         .get(READY, Health, health::ready, health::ready_described)
@@ -127,7 +132,11 @@ fn document_of(api: &Api) -> OpenApi {
             Tokens::Required
         },
     };
-    routes().into_document(&TEXTS, service)
+    let mut document = routes().into_document(&TEXTS, service);
+    if api.options.legacy_ids.in_paths {
+        allow_numbers(&mut document);
+    }
+    document
 }
 
 fn metrics_described() -> Described {
@@ -156,6 +165,17 @@ fn cause(request_id: RequestId, caller: &Caller, trace: &RequestTrace) -> crate:
         actor: caller.actor().to_owned(),
         trace: trace.context(),
     }
+}
+
+/// Returns a check whether the sender of these headers may still use routes of this kind. A token may be
+/// revoked while a response is streamed.
+fn still_allowed(api: &Api, headers: &HeaderMap, kind: RouteKind) -> impl Fn() -> bool + Send + Sync + use<> {
+    let api = api.clone();
+    let given = headers.get_all(header::AUTHORIZATION).iter();
+    let given: HeaderMap = given
+        .map(|value| (header::AUTHORIZATION, value.clone()))
+        .collect();
+    move || kind.check(Some(&api.access.caller(&given))).is_ok()
 }
 
 /// The patient id in a path. No patient has an id that is not a UUID.

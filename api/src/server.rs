@@ -8,8 +8,8 @@ use web::server::listen;
 use crate::routes::front;
 use crate::state::Api;
 
-/// Serves `api` on `listener` until `shutdown`. Then accepts no more connections, ends the event streams, and
-/// returns when every accepted request has been answered.
+/// Serves `api` on `listener` until `shutdown`. Then accepts no more connections, ends the event streams and
+/// verifications, and returns when every accepted request has been answered.
 ///
 /// # Errors
 ///
@@ -20,6 +20,10 @@ pub async fn serve(
     listening: Listening,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let feed = api.feed.clone();
-    listen(listener, front(api), listening, shutdown, move || feed.close()).await
+    let streams = api.clone();
+    let close = move || {
+        streams.feed.close();
+        streams.verifications.close();
+    };
+    listen(listener, front(api), listening, shutdown, close).await
 }

@@ -17,12 +17,14 @@ use web::file::File;
 use web::{HttpOptions, Metrics};
 use web_console::Console;
 
+use crate::checks::Checks;
 use crate::commands::Commands;
 use crate::feed::Feed;
 use crate::history::PatientHistory;
 use crate::legacy::LegacyIds;
 use crate::read_log::{ReadLog, ReadLogOptions};
 use crate::retention::Retention;
+use crate::verification::Verifications;
 
 /// Settings of the API.
 #[derive(Debug, Clone)]
@@ -89,6 +91,8 @@ pub struct ApiParts {
     pub metrics: Metrics,
     /// Previews and test emails, or the reason why the mail settings of this process cannot be used.
     pub sample_mailer: Result<SampleMailer, String>,
+    /// The checks of the configuration.
+    pub checks: Checks,
     /// Settings of the API.
     pub options: ApiOptions,
 }
@@ -116,6 +120,8 @@ pub struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     /// Permits one proof at a time, because a proof reads every hash in the log.
     pub(crate) proving: Semaphore,
+    pub(crate) verifications: Verifications,
+    pub(crate) checks: Checks,
     /// The OpenAPI document, created on the first request for it.
     pub(crate) document: OnceLock<File>,
 }
@@ -140,6 +146,7 @@ impl Api {
             access,
             metrics,
             sample_mailer,
+            checks,
             options,
         } = parts;
         let shared = Shared {
@@ -165,6 +172,8 @@ impl Api {
             options,
             clock,
             proving: Semaphore::new(1),
+            verifications: Verifications::default(),
+            checks,
             document: OnceLock::new(),
         };
         Self {

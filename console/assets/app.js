@@ -13,6 +13,7 @@ import { PatientPage } from "./pages/patient.js";
 import { Timeline } from "./pages/timeline.js";
 import { Log } from "./pages/log.js";
 import { Reads } from "./pages/reads.js";
+import { Checks } from "./pages/checks.js";
 import { Checkpoints } from "./pages/checkpoints.js";
 import { Overview } from "./pages/overview.js";
 import { Projections } from "./pages/projections.js";
@@ -41,6 +42,7 @@ const PAGES = [
   { roles: ["privacy"], at: ["privacy", UUID], page: Privacy, title: "patient.privacy" },
   { roles: ["operator"], at: ["overview"], page: Overview, title: "page.overview", group: "operations" },
   { roles: ["operator"], at: ["projections"], page: Projections, title: "page.projections", group: "operations" },
+  { roles: ["operator"], at: ["checks"], page: Checks, title: "page.checks", group: "operations" },
   { roles: ["operator"], at: ["mail"], page: Mail, title: "page.mail", group: "operations" },
   { roles: ["operator"], at: ["mail", "test"], page: MailTrial, title: "page.mail-test", group: "operations" },
   { roles: ["operator"], at: ["mail", POSITION], page: Delivery, title: "page.mail" },

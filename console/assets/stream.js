@@ -22,6 +22,17 @@ export async function persist(action, onError, signal) {
   }
 }
 
+/** Returns the JSON objects of a response that has one in each line, as they arrive. */
+export async function* objects(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+    const lines = (rest + chunk.value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+  }
+}
+
 /** Calls `onEvents` with the events of a stream of server-sent events, until it ends. `onBytes` is called before. */
 async function read(body, onBytes, onEvents) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();

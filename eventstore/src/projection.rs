@@ -55,7 +55,7 @@ pub use rebuild::{Rebuild, RebuildState, Requested, Runner};
 pub use rebuilder::{Outcome, RebuildError, Rebuilder, Step};
 pub use registered::{Registered, find};
 pub use run::{Follower, RunContext};
-pub use skip::{Skip, SkipError};
+pub use skip::{LONGEST_NAME, LONGEST_REASON, Skip, SkipError};
 pub use verify::{Difference, RowChecksum, RowDifference, Verification};
 
 /// An error of a projection's reader of events.

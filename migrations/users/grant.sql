@@ -26,7 +26,7 @@ GRANT SELECT ON leases TO patients_api;
 GRANT SELECT ON subscription_failures TO patients_api;
 GRANT SELECT, UPDATE ON projections TO patients_api;
 GRANT SELECT, INSERT, UPDATE ON projection_rebuilds TO patients_api;
-GRANT SELECT ON projection_skips TO patients_api;
+GRANT SELECT, INSERT ON projection_skips TO patients_api;
 GRANT SELECT, UPDATE ON mail_deliveries TO patients_api;
 GRANT SELECT ON mail_attempts TO patients_api;
 GRANT SELECT ON mail_workers TO patients_api;

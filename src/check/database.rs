@@ -2,7 +2,7 @@
 
 use eventstore::{Database, LogFormat};
 
-use super::{Finding, server};
+use super::{Finding, Group, server};
 use crate::database::{self, Target};
 use crate::keys_database::Opener;
 use crate::output;
@@ -10,20 +10,18 @@ use crate::replica;
 use crate::sealing;
 use crate::settings::Settings;
 
-/// Checks the servers of both databases, and the log with its keyring.
-pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for target in [Some(Target::log(settings)), Target::keys(settings)]
-        .into_iter()
-        .flatten()
-    {
-        findings.extend(servers(target).await);
-    }
+/// Returns the checks of the servers of all databases, and of the log with its keyring.
+pub(super) fn groups(settings: &Settings) -> Vec<Group<'_>> {
+    let targets = [Some(Target::log(settings)), Target::keys(settings)];
+    let targets = targets.into_iter().flatten();
+    let mut groups: Vec<_> = targets
+        .map(|target| Group::new(target.setting, servers(target)))
+        .collect();
     if let Some(target) = Target::replica(settings) {
-        findings.extend(replicas(target).await);
+        groups.push(Group::new(target.setting, replicas(target)));
     }
-    findings.extend(log(settings).await);
-    findings
+    groups.push(Group::new("schema", log(settings)));
+    groups
 }
 
 /// Checks the servers of the replica.

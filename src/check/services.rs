@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use eventstore::Signal;
+use futures::FutureExt;
 
-use super::Finding;
+use super::{Finding, Group};
 use crate::database;
 use crate::mail::MailParts;
 use crate::output;
@@ -15,11 +16,14 @@ use crate::settings::Settings;
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
 const NO_SPACE: u64 = 100 * 1024 * 1024;
 
-/// Checks the other servers, and the disks of the files that this configuration uses.
-pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![redis(settings).await, mail(settings).await];
-    findings.extend(folders(settings).iter().map(|folder| disk(folder)));
-    findings
+/// Returns the checks of the other servers, and of the disks of the files that this configuration uses.
+pub(super) fn groups(settings: &Settings) -> [Group<'_>; 3] {
+    let disks = async { folders(settings).iter().map(|folder| disk(folder)).collect() };
+    [
+        Group::new("REDIS_URL", redis(settings).map(|finding| vec![finding])),
+        Group::new("SMTP_URL", mail(settings).map(|finding| vec![finding])),
+        Group::new("disk", disks),
+    ]
 }
 
 async fn redis(settings: &Settings) -> Finding {

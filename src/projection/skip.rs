@@ -30,7 +30,7 @@ pub(super) async fn run(
     let mut refusal = None;
     for projection in projections {
         match skip.clone().record(database, projection.name()).await {
-            Ok(()) => skipping.push(projection.name()),
+            Ok(_) => skipping.push(projection.name()),
             Err(error @ SkipError::NotStoppedThere { .. }) => {
                 // Prefer the error that names the event at which a projection has stopped.
                 if !matches!(refusal, Some(SkipError::NotStoppedThere { stopped: Some(_), .. })) {

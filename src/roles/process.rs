@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use web::{HttpOptions, Listening, Metrics};
 
+use crate::check;
 use crate::database::{self, Missing, Target};
 use crate::import::hint;
 use crate::keys_database::{self, Opener};
@@ -216,6 +217,7 @@ impl<'s> Process<'s> {
             access: loaded.access.clone(),
             metrics,
             sample_mailer: sample_mailer.map_err(|error| output::causes(&error)),
+            checks: check::for_api(settings),
             options,
         });
         let url = format!("{scheme}://{}", listener.local_addr()?);

@@ -4,10 +4,12 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{free_port, wait_until};
+use testkit::{Program, free_port, wait_until};
+use tokio::net::TcpListener;
 use transparency::cosignature::CosigningKey;
 use transparency::note::SigningKey;
 
+use crate::client::Client;
 use crate::published::{checkpoint, new_key, publishing, serve_with, text};
 use crate::rig::{Production, SOON, patients, sqlite};
 use crate::witness::Witness;
@@ -97,6 +99,55 @@ async fn servers_that_answer_have_no_error_and_each_that_does_not_has_one() {
         assert!(!format!("{findings:?}").contains("secret"));
     })
     .await;
+}
+
+/// Starts a service on SQLite in a folder. Returns its findings over HTTP.
+async fn findings_over_http(command: &mut Command, folder: &TempDir) -> Vec<Value> {
+    let port = free_port();
+    command
+        .current_dir(folder.path())
+        .env("HTTP_ADDR", format!("127.0.0.1:{port}"));
+    let program = Program::start(command);
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let report: Value = client.get("/checks").await.unwrap().json().await.unwrap();
+    drop(program);
+    report["findings"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn an_operator_gets_the_findings_of_the_command_over_http() {
+    let folder = TempDir::new().unwrap();
+    let over_http = findings_over_http(&mut patients("serve"), &folder).await;
+    let (is_fit, findings) = check(patients("check").current_dir(folder.path()));
+    assert!(is_fit, "{findings:#?}");
+    // The free space can change.
+    let shown = |findings: &[Value]| -> Vec<_> {
+        let about = |finding: &Value| ["level", "subject", "advice"].map(|name| finding[name].clone());
+        findings.iter().map(about).collect()
+    };
+    assert_eq!(shown(&over_http), shown(&findings));
+}
+
+#[tokio::test]
+async fn servers_that_do_not_answer_are_errors_in_time_and_without_their_passwords() {
+    let folder = TempDir::new().unwrap();
+    // A server that accepts connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nothing = format!("127.0.0.1:{}", free_port());
+    let mut command = patients("serve");
+    command
+        .env("REQUEST_TIMEOUT", "2s")
+        .env(
+            "SMTP_URL",
+            format!("smtp://user:secret@{}", silent.local_addr().unwrap()),
+        )
+        .env("REDIS_URL", format!("redis://:secret@{nothing}"));
+    let findings = findings_over_http(&mut command, &folder).await;
+    assert_eq!(level(&findings, "SMTP_URL", "no answer within 1.5s"), "error");
+    assert_eq!(level(&findings, "REDIS_URL", ""), "error");
+    assert_eq!(level(&findings, "keyring", "opens the log"), "ok");
+    assert!(!format!("{findings:?}").contains("secret"));
 }
 
 #[tokio::test]

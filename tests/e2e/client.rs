@@ -79,6 +79,10 @@ impl Client {
         self.http.post(self.url(path)).json(body).send().await.unwrap()
     }
 
+    pub(crate) async fn put_json(&self, path: &str, body: &Value) -> Response {
+        self.http.put(self.url(path)).json(body).send().await.unwrap()
+    }
+
     pub(crate) async fn delete_at(&self, path: &str) -> reqwest::Result<Response> {
         self.http.delete(self.url(path)).send().await
     }

@@ -2,6 +2,8 @@
 
 mod axe;
 mod errands;
+mod faults;
+mod front;
 mod interruptions;
 mod pages;
 mod sign_in;

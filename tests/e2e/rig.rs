@@ -116,6 +116,13 @@ impl Production {
         count
     }
 
+    /// Changes the database by hand.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let mut connection = MySqlConnection::connect(&self.database.url).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     /// Runs `sql` in a transaction that stays open. Until the barrier is lifted, other writers of the locked
     /// rows wait.
     pub(crate) async fn barrier(&self, sql: &str) -> Barrier {

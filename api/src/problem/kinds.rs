@@ -274,6 +274,22 @@ kinds! {
     ),
         "A rebuild can be cancelled until its generation is served. It is too late to cancel this rebuild. To build the table \
          again, request another rebuild.";
+    VERIFICATION_UNDER_WAY = Kind::new(
+        StatusCode::CONFLICT,
+        "verification-under-way",
+        "Verification under way",
+        "This process is already comparing a read table with the log. Wait for that verification to end.",
+    ),
+        "A verification reads the whole log and a whole read table, so a process runs one verification at a time. It ends when its \
+         client has received the result or disconnects. Try again later.";
+    NOT_STOPPED_THERE = Kind::new(
+        StatusCode::CONFLICT,
+        "not-stopped-there",
+        "Not stopped there",
+        "Neither the projection nor its rebuild has stopped at this position.",
+    ),
+        "Only the event at which a projection or its rebuild has stopped can be skipped, so a mistyped position skips nothing. GET \
+         /projections shows this position in failure.position. If the projection has continued, nothing needs to be skipped.";
     MAIL_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "mail-not-found",

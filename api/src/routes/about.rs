@@ -4,6 +4,7 @@ mod home;
 mod pages;
 mod problems;
 mod readable;
+mod readme;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -12,9 +13,9 @@ use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{ObjectBuilder, Type};
 use web::RouteKind;
 use web::file::File;
+use web::files;
 use web::routes::Routes;
 
-use crate::openapi::fields::Named;
 use crate::openapi::{Described, Media, fields};
 use crate::state::Api;
 
@@ -23,6 +24,18 @@ const JSON: &str = "application/json";
 pub(super) fn routes() -> Routes<Api> {
     Routes::new()
         .get("/", RouteKind::About, home::home, home::described)
+        .get(
+            readme::ENGLISH,
+            RouteKind::About,
+            readme::english,
+            readme::english_described,
+        )
+        .get(
+            readme::SPANISH,
+            RouteKind::About,
+            readme::spanish,
+            readme::spanish_described,
+        )
         .get("/openapi.json", RouteKind::About, openapi, openapi_described)
         .get("/docs", RouteKind::About, pages::docs, pages::docs_described)
         .get("/redoc", RouteKind::About, pages::redoc, pages::redoc_described)
@@ -51,15 +64,6 @@ fn sample_page() -> Media {
     Media::of("text/html", fields::string(), None)
 }
 
-/// Headers of the responses with embedded files.
-fn file_headers() -> [Named; 3] {
-    [
-        fields::file_etag(),
-        fields::cache_control("no-cache"),
-        fields::vary("accept-encoding"),
-    ]
-}
-
 fn openapi_described() -> Described {
     let document = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
     Described::new(
@@ -72,9 +76,9 @@ fn openapi_described() -> Described {
         200,
         "The document.",
         [Media::of(JSON, document, None)],
-        file_headers(),
+        files::headers(),
     )
-    .answers(304, "The client already has this version.", [], file_headers())
+    .answers(304, "The client already has this version.", [], files::headers())
 }
 
 async fn openapi(State(api): State<Api>, headers: HeaderMap) -> Response {

@@ -1,6 +1,7 @@
 //! `/patients/{id}/erasure`: erases a patient, and returns the progress of the erasure.
 
 mod certificate;
+mod due;
 
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub(super) fn routes() -> Routes<Api> {
             certificate::certificate,
             certificate::described,
         )
+        .get("/erasures/due", RouteKind::Privacy, due::list, due::described)
 }
 
 fn example() -> Value {

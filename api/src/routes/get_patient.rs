@@ -72,7 +72,7 @@ pub(super) async fn get(
         query.finish()?;
         if let Some(moment) = moment {
             RouteKind::Audit.check(Some(&caller))?;
-            return audit::at(&api, &reader, id, moment).await;
+            return audit::at(&api, &reader, (id, shown), moment).await;
         }
     }
     match api.reads.by_id(id).await? {

@@ -13,6 +13,8 @@ use web::problem::FieldProblem;
 use web::routes::Routes;
 use web::{RequestError, RequestId, RequestTrace, RouteKind};
 
+mod list;
+
 use super::{PatientId, cause};
 use crate::hold::{self, HoldLookup, HoldStatus};
 use crate::openapi::{Described, Media, fields};
@@ -46,6 +48,7 @@ pub(super) fn routes() -> Routes<Api> {
         .get(HOLD, RouteKind::Privacy, get, get_described)
         .put(HOLD, RouteKind::Privacy, put, put_described)
         .delete(HOLD, RouteKind::Privacy, delete, delete_described)
+        .get("/holds", RouteKind::Privacy, list::list, list::described)
 }
 
 fn example() -> Value {

@@ -19,7 +19,7 @@ use web::query::{DEFAULT_LIMIT, Query};
 use super::audit;
 use crate::by_email;
 use crate::headers::min_position;
-use crate::legacy::{self, ShownId};
+use crate::legacy::{self, LegacyIds, ShownId};
 use crate::openapi::{Described, Media, fields};
 use crate::parameters::patient_id;
 use crate::problem::{ApiError, kinds};
@@ -58,7 +58,13 @@ pub(super) fn described() -> Described {
     )
     .takes([
         fields::limit(),
-        fields::query("after", fields::uuid(), id, "Only patients after the patient with this id."),
+        fields::query(
+            "after",
+            fields::uuid(),
+            id,
+            "Only patients after the patient with this id. If the service runs with `LEGACY_IDS=on`, also the number that the list \
+             shows as the id.",
+        ),
         fields::query(
             "email",
             email,
@@ -118,7 +124,18 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let query = ListQuery::parse(query.as_deref())?;
+    let query = ListQuery::parse(query.as_deref(), &api.options.legacy_ids)?;
+    // A page continues after the new id of the patient whose number was shown.
+    let query = match &query.after_number {
+        Some(number) => {
+            let after = legacy::resolve(&api, &api.options.legacy_ids.source, number).await?;
+            ListQuery {
+                after: Some(after),
+                ..query
+            }
+        }
+        None => query,
+    };
     let min_position = min_position(&headers)?;
     // A search that finds the patient by its old id or its claim is always current.
     let is_current = async || match query.email {
@@ -259,11 +276,31 @@ async fn with_email(
     Ok((json.into(), found.next.map(|next| next.to_string())))
 }
 
+/// The patient after whom a page begins.
+enum After {
+    Id(Uuid),
+    Number(OldId),
+}
+
+/// Returns the parameter `after`: an id or, if the setting allows it, a number.
+fn after(query: &mut Query, legacy_ids: &LegacyIds) -> Option<After> {
+    if !legacy_ids.in_paths {
+        return patient_id(query, "after").map(After::Id);
+    }
+    query.read("after", "must be the id or the number of a patient", |value| {
+        let id = Uuid::try_parse(value).ok().map(After::Id);
+        let number = || legacy::number(value).and_then(|_| OldId::parse(value).ok());
+        id.or_else(|| number().map(After::Number))
+    })
+}
+
 /// Query parameters of a request for the list.
 #[derive(Debug, PartialEq, Eq)]
 struct ListQuery {
     limit: u32,
     after: Option<Uuid>,
+    /// The number of a patient in place of `after`.
+    after_number: Option<OldId>,
     email: Option<Email>,
     name: Option<NameQuery>,
     old_id: Option<OldId>,
@@ -271,11 +308,17 @@ struct ListQuery {
 }
 
 impl ListQuery {
-    fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+    fn parse(query: Option<&str>, legacy_ids: &LegacyIds) -> Result<Self, ApiError> {
         let mut query = Query::parse(query);
+        let (after, after_number) = match after(&mut query, legacy_ids) {
+            Some(After::Id(id)) => (Some(id), None),
+            Some(After::Number(number)) => (None, Some(number)),
+            None => (None, None),
+        };
         let parsed = Self {
             limit: query.limit().unwrap_or(DEFAULT_LIMIT),
-            after: patient_id(&mut query, "after"),
+            after,
+            after_number,
             // In a query string, a + that is not percent-encoded means a space. Emails contain no spaces, so
             // a space must have been a +.
             email: query.text("email", |email| Email::parse(&email.trim().replace(' ', "+"))),
@@ -332,7 +375,7 @@ mod tests {
     use super::*;
 
     fn query(query: Option<&str>) -> ListQuery {
-        ListQuery::parse(query).unwrap()
+        ListQuery::parse(query, &LegacyIds::default()).unwrap()
     }
 
     #[test]
@@ -354,10 +397,13 @@ mod tests {
             "skip=100",
             "after_id=1",
         ] {
-            assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
+            assert!(
+                ListQuery::parse(Some(bad), &LegacyIds::default()).is_err(),
+                "{bad}"
+            );
         }
         let Err(ApiError::Request(RequestError::Invalid(problems))) =
-            ListQuery::parse(Some("limit=x&after=y&email=z&name="))
+            ListQuery::parse(Some("limit=x&after=y&email=z&name="), &LegacyIds::default())
         else {
             panic!("accepted")
         };
@@ -388,8 +434,12 @@ mod tests {
             "name=%25",
             "name=a+b+c+d+e+f+g+h+i",
         ] {
-            assert!(ListQuery::parse(Some(bad)).is_err(), "{bad}");
+            assert!(
+                ListQuery::parse(Some(bad), &LegacyIds::default()).is_err(),
+                "{bad}"
+            );
         }
-        assert!(ListQuery::parse(Some(&format!("name={}", "a".repeat(65)))).is_err());
+        let long = format!("name={}", "a".repeat(65));
+        assert!(ListQuery::parse(Some(&long), &LegacyIds::default()).is_err());
     }
 }

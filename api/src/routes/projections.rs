@@ -1,12 +1,17 @@
-//! `GET /projections`, and requests to start, watch and cancel a rebuild. A projector process does the work.
+//! `GET /projections`, and requests to rebuild and verify a projection and to skip an event. A projector
+//! process carries out a rebuild; this process carries out a verification.
+
+mod skip;
+mod verify;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use eventstore::projection::Requested;
-use eventstore::{Followed, Rebuild, RebuildState, Runner, overview};
+use eventstore::projection::{LONGEST_NAME, Requested, find as find_projection};
+use eventstore::{Followed, Rebuild, RebuildState, Registered, Runner, overview};
+use projector::PROJECTIONS;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -39,6 +44,18 @@ pub(super) fn routes() -> Routes<Api> {
             RouteKind::Operate,
             cancel,
             cancel_described,
+        )
+        .post(
+            "/projections/{projection}/verify",
+            RouteKind::Operate,
+            verify::verify,
+            verify::described,
+        )
+        .put(
+            "/projections/{projection}/skips/{position}",
+            RouteKind::Operate,
+            skip::skip,
+            skip::described,
         )
 }
 
@@ -156,8 +173,8 @@ async fn rebuild(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(projection) = path.map_err(|_| ApiError::NoSuchProjection)?;
-    let (database, by) = (api.log.database(), caller.actor());
-    let requested = Rebuild::request(database, &projection, Runner::Projector, by, api.clock.now());
+    let (database, by) = (api.log.database(), operator(&caller));
+    let requested = Rebuild::request(database, &projection, Runner::Projector, &by, api.clock.now());
     match requested.await.map_err(unavailable)? {
         Requested::New(rebuild) => Ok(accepted(&rebuild)),
         Requested::NoProjection => Err(ApiError::NoSuchProjection),
@@ -205,6 +222,28 @@ async fn find(api: &Api, path: Result<Path<(String, i64)>, PathRejection>) -> Re
         .ok_or(ApiError::NoSuchRebuild)
 }
 
+/// Returns the projection that a path names.
+fn registered(path: Result<Path<String>, PathRejection>) -> Result<&'static dyn Registered, ApiError> {
+    let Path(projection) = path.map_err(|_| ApiError::NoSuchProjection)?;
+    named(&projection)
+}
+
+fn named(projection: &str) -> Result<&'static dyn Registered, ApiError> {
+    find_projection(&PROJECTIONS, projection).ok_or(ApiError::NoSuchProjection)
+}
+
+/// Returns the name of an operator, as recorded. The name of a person who signs in at an issuer can be longer
+/// than the record permits. It begins with the issuer, so its end is kept.
+fn operator(caller: &Caller) -> String {
+    let name = caller.actor();
+    let excess = name.chars().count().saturating_sub(LONGEST_NAME);
+    if excess == 0 {
+        return name.to_owned();
+    }
+    let end = name.chars().skip(excess + 1);
+    ["…".to_owned(), end.collect()].concat()
+}
+
 fn accepted(rebuild: &Rebuild) -> Response {
     let location = [(header::LOCATION, location(rebuild))];
     (StatusCode::ACCEPTED, location, Json(rebuild)).into_response()
@@ -221,4 +260,29 @@ fn location(rebuild: &Rebuild) -> String {
 fn unavailable(error: eventstore::Error) -> ApiError {
     tracing::error!(%error, "the status of projections could not be read");
     ApiError::from(&error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_long_name_is_recorded() {
+        let operator_named = |actor: &str| {
+            operator(&Caller::Known {
+                actor: actor.to_owned(),
+                roles: web::access::Roles::default(),
+            })
+        };
+        assert_eq!(operator_named("ops"), "ops");
+        let fits = "é".repeat(LONGEST_NAME);
+        assert_eq!(operator_named(&fits), fits);
+        let long = format!("https://id.example.com/{}#ana", "x".repeat(LONGEST_NAME));
+        let recorded = operator_named(&long);
+        assert_eq!(recorded.chars().count(), LONGEST_NAME);
+        assert!(
+            recorded.starts_with("…x") && recorded.ends_with("#ana"),
+            "{recorded}"
+        );
+    }
 }

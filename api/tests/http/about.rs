@@ -171,6 +171,8 @@ async fn the_first_page_leads_to_everything_that_is_there_to_look_at() {
         .collect();
     for path in [
         "/console",
+        "/README.md",
+        "/README.es.md",
         "/docs",
         "/redoc",
         "/openapi.json",
@@ -184,6 +186,9 @@ async fn the_first_page_leads_to_everything_that_is_there_to_look_at() {
         assert!(told.contains(&path), "{path}: {told:?}");
         assert_eq!(rig.get(path).await.status, StatusCode::OK, "{path}");
     }
+    let (parts, introduction) = page(&rig, "/README.es.md", "*/*").await;
+    assert_eq!(parts.headers["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(introduction, include_str!("../../../README.es.md"));
     let head = Request::head("/").body(Body::empty()).unwrap();
     let (parts, body) = rig.text(head).await;
     assert_eq!((parts.status, body.as_str()), (StatusCode::OK, ""));

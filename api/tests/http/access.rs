@@ -76,6 +76,7 @@ fn template(path: &str) -> String {
         .replace("/tile/0/000", "/tile/{tile}")
         .replace("/email-taken", "/{slug}")
         .replace("/rebuilds/2", "/rebuilds/{generation}")
+        .replace("/skips/7", "/skips/{position}")
 }
 
 #[tokio::test]
@@ -102,6 +103,8 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", &format!("{id}/hold"), &[Privacy], false),
         ("DELETE", &format!("{id}/hold"), &[Privacy], false),
         ("GET", &format!("{id}/erasure/certificate"), &[Privacy], false),
+        ("GET", "/erasures/due", &[Privacy], false),
+        ("GET", "/holds", &[Privacy], false),
         ("GET", "/events", &[Auditor], false),
         ("GET", "/events/stream?after=x", &[Auditor], false),
         ("GET", "/audit/reads", &[Auditor], false),
@@ -120,6 +123,9 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
             &[Operator],
             false,
         ),
+        ("POST", "/projections/patient_view/verify", &[Operator], false),
+        ("PUT", "/projections/patient_view/skips/7", &[Operator], false),
+        ("GET", "/checks", &[Operator], false),
         ("GET", "/metrics", &[Operator], false),
         ("GET", "/mail", &[Operator], false),
         ("GET", "/mail/deliveries", &[Operator], false),
@@ -131,6 +137,8 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/health/live", everybody, true),
         ("GET", "/health/ready", everybody, true),
         ("GET", "/", everybody, true),
+        ("GET", "/README.md", everybody, true),
+        ("GET", "/README.es.md", everybody, true),
         ("GET", "/openapi.json", everybody, true),
         ("GET", "/docs", everybody, true),
         ("GET", "/redoc", everybody, true),

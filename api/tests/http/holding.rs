@@ -258,3 +258,118 @@ async fn with_the_override_a_patient_who_requests_it_is_erased_at_once() {
     .await;
     is_problem(&erase(&rig, &other, "request").await, "patient-held");
 }
+
+/// Returns the ids in a list and its pages, which have at most `limit` items each.
+async fn listed(rig: &Rig, path: &str, limit: u32) -> Vec<Value> {
+    let (mut next, mut rows) = (Some(format!("{path}?limit={limit}")), Vec::new());
+    while let Some(path) = next {
+        let page = rig.get(&path).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+        let page_rows = page.body.as_array().unwrap();
+        assert!(page_rows.len() <= limit as usize);
+        rows.extend(page_rows.iter().cloned());
+        next = page.link("next");
+    }
+    rows
+}
+
+fn column(rows: &[Value], name: &str) -> Vec<Value> {
+    rows.iter().map(|row| row[name].clone()).collect()
+}
+
+#[tokio::test]
+async fn the_holds_are_listed_without_those_that_were_replaced_or_released() {
+    Rig::on_each(async |rig| {
+        let mut ids = Vec::new();
+        for number in 0..5 {
+            let answer = rig.register(&format!("{number}@example.com")).await;
+            ids.push(answer.id().to_owned());
+        }
+        assert_eq!(listed(&rig, "/holds", 2).await, [Value::Null; 0]);
+        for (id, until) in [
+            (0, "2999-12-31"),
+            (1, "2999-12-31"),
+            (2, "2999-12-31"),
+            (0, "9999-12-31"),
+        ] {
+            let body = json!({ "until": until, "reason": "legal_claim" });
+            put(&rig, &ids[id], &body).await;
+        }
+        release(&rig, &ids[1]).await;
+        let today = SystemClock::shared().now().to_string()[..10].to_owned();
+        put(&rig, &ids[4], &json!({ "until": today, "reason": "research" })).await;
+        for limit in [1, 2, 100] {
+            let rows = listed(&rig, "/holds", limit).await;
+            assert_eq!(
+                column(&rows, "id"),
+                [&*ids[2], &*ids[0], &*ids[4]],
+                "in pages of {limit}"
+            );
+            assert_eq!(column(&rows, "until"), ["2999-12-31", "9999-12-31", &*today]);
+            assert_eq!(rows[1], rig.get(&hold(&ids[0])).await.body);
+        }
+        // Only the hold of the erased patient disappears.
+        release(&rig, &ids[2]).await;
+        rig.delete(&ids[2]).await;
+        assert!(erase(&rig, &ids[2], "request").await.status.is_success());
+        let rows = listed(&rig, "/holds", 100).await;
+        assert_eq!(column(&rows, "id"), [&*ids[0], &*ids[4]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_erasures_that_are_due_are_listed_with_their_holds_and_without_personal_data() {
+    let rig = retaining("90d", false).await;
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let answer = rig.register(&format!("{number}@example.com")).await;
+        ids.push(answer.id().to_owned());
+    }
+    put(
+        &rig,
+        &ids[1],
+        &json!({ "until": "2999-12-31", "reason": "legal_claim" }),
+    )
+    .await;
+    for id in &ids[..4] {
+        rig.delete(id).await;
+    }
+    rig.register("last@example.com").await;
+    assert_eq!(listed(&rig, "/erasures/due", 100).await, [Value::Null; 0]);
+    age(&rig, 91).await;
+    // This patient was deleted a moment ago.
+    rig.delete(&ids[4]).await;
+    assert!(erase(&rig, &ids[2], "retention").await.status.is_success());
+    for limit in [1, 2, 100] {
+        let rows = listed(&rig, "/erasures/due", limit).await;
+        assert_eq!(
+            column(&rows, "id"),
+            [&*ids[0], &*ids[1], &*ids[3]],
+            "in pages of {limit}"
+        );
+        assert_eq!(
+            column(&rows, "held_until"),
+            [json!(null), json!("2999-12-31"), json!(null)]
+        );
+        let names: Vec<_> = rows[0].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["deleted_at", "due_at", "held_until", "id", "position"]);
+        assert!(rows[0]["due_at"].as_str() > rows[0]["deleted_at"].as_str());
+    }
+    // A released hold no longer protects the patient.
+    release(&rig, &ids[1]).await;
+    let rows = listed(&rig, "/erasures/due", 100).await;
+    assert_eq!(
+        column(&rows, "held_until"),
+        [json!(null), json!(null), json!(null)]
+    );
+    let refused = rig.get("/erasures/due?limit=0&after=x").await;
+    assert_eq!(refused.body["errors"].as_array().unwrap().len(), 2);
+
+    // Without a period, a patient can be erased as soon as it is deleted.
+    let rig = Rig::new().await;
+    let id = rig.register("a@example.com").await.id().to_owned();
+    rig.delete(&id).await;
+    let rows = listed(&rig, "/erasures/due", 100).await;
+    assert_eq!(rows[0]["due_at"], rows[0]["deleted_at"]);
+}

@@ -218,6 +218,31 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
         .collect();
     assert_eq!(shown.iter().filter(|id| id.is_u64()).count(), 1, "{shown:?}");
     assert!(shown.contains(&&json!(17)), "{shown:?}");
+    // A past state has the number that the request has, and a list continues after a number that it has
+    // shown.
+    let now = SystemClock::shared().now();
+    let past = rig.get(&format!("/patients/17?at={now}")).await;
+    assert_eq!(
+        (&past.body["id"], &past.body["state"]),
+        (&json!(17), &json!("active"))
+    );
+    let pages = [&shown[0], &shown[1]].map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+    for (index, after) in pages.iter().enumerate() {
+        let rest = rig.listed(&format!("after={after}")).await;
+        assert_eq!(
+            rest.as_array().unwrap()[..],
+            listed.as_array().unwrap()[index + 1..],
+            "{after}"
+        );
+    }
+    let last = rig.listed("after=17&limit=1000").await;
+    let position = shown.iter().position(|id| id.is_u64()).unwrap();
+    assert_eq!(last.as_array().unwrap().len(), shown.len() - position - 1);
+    let invalid = rig.get("/patients?after=017").await;
+    assert_eq!(
+        invalid.body["errors"][0]["message"],
+        "must be the id or the number of a patient"
+    );
     // The new id works too, and is shown to those who ask for it.
     let found = rig.listed("old_id=17").await;
     let source = "patients".parse().unwrap();
@@ -336,4 +361,53 @@ async fn a_read_by_number_is_recorded_under_the_id() {
         .map(|read| (&read["kind"], &read["patient_id"]))
         .collect();
     assert_eq!(gist, [(&json!("patient"), &id), (&json!("search"), &id)]);
+}
+
+#[tokio::test]
+async fn the_document_of_a_service_with_numbers_allows_numbers_where_they_are_accepted_and_shown() {
+    let document = async |in_paths| {
+        let rig = Rig::with_options(Access::open(), options(in_paths)).await;
+        rig.get("/openapi.json").await.body
+    };
+    let (with, without) = (document(true).await, document(false).await);
+    let ids = |document: &Value| {
+        let schemas = ["ListedPatient", "Patient", "ReadPatient", "PastPatient", "Hold"];
+        let schemas = schemas.map(|name| format!("/components/schemas/{name}/properties/id"));
+        let parameters = [
+            ("get", "/patients/{id}"),
+            ("patch", "/patients/{id}"),
+            ("delete", "/patients/{id}"),
+        ]
+        .map(|(method, path)| (method, path, "id"))
+        .into_iter()
+        .chain([
+            ("get", "/patients", "after"),
+            ("get", "/getPatients", "after"),
+            ("get", "/patients/{id}/history", "id"),
+        ]);
+        let parameters = parameters.map(|(method, path, name)| {
+            let all = document["paths"][path][method]["parameters"].as_array().unwrap();
+            all.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
+        });
+        let schemas = schemas
+            .into_iter()
+            .map(|pointer| document.pointer(&pointer).unwrap().clone());
+        let either: Vec<bool> = schemas
+            .chain(parameters)
+            .map(|schema| {
+                let types = schema["oneOf"]
+                    .as_array()
+                    .map(|either| [&either[0]["type"], &either[1]["type"]]);
+                types.is_some_and(|types| types == ["string", "integer"])
+            })
+            .collect();
+        either
+    };
+    assert_eq!(
+        ids(&with),
+        [
+            true, true, true, false, false, true, true, true, true, true, false
+        ]
+    );
+    assert_eq!(ids(&without), [false; 11]);
 }

@@ -1,6 +1,6 @@
 //! Tests of the routes below `/projections`.
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -120,6 +120,125 @@ async fn what_is_no_projection_and_no_rebuild_is_not_found_and_what_is_over_cann
     let late = rig.ask("DELETE", "/projections/patient_view/rebuilds/2").await;
     assert_eq!(late.status, StatusCode::CONFLICT);
     assert_eq!(late.body["type"], "/problems/rebuild-too-far");
+}
+
+/// Returns the lines of a verification of a projection.
+async fn verification(rig: &Rig, projection: &str) -> Vec<Value> {
+    let path = format!("/projections/{projection}/verify");
+    let request = Request::post(path).body(Body::empty()).unwrap();
+    let answer = rig.respond(request).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+    let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let lines = body.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n');
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_verification_finds_the_rows_that_differ_from_the_log() {
+    Rig::on_each(async |rig| {
+        for email in ["a@example.com", "b@example.com"] {
+            rig.register(email).await;
+        }
+        rig.project().await;
+        for projection in ["patient_view", "patient_names"] {
+            let lines = verification(&rig, projection).await;
+            let (last, before) = lines.split_last().unwrap();
+            assert!(
+                before.iter().all(|line| line["state"] == "comparing"),
+                "{lines:?}"
+            );
+            let summary =
+                ["state", "projection", "same", "position", "differing", "first"].map(|name| &last[name]);
+            let expected = [
+                json!("finished"),
+                json!(projection),
+                json!(true),
+                json!(2),
+                json!(0),
+                json!([]),
+            ];
+            assert_eq!(summary, expected.each_ref(), "{last}");
+            assert_eq!(last["table"], last["replay"]);
+        }
+        rig.execute("UPDATE patient_view SET phone = 'x' WHERE email = 'a@example.com'")
+            .await;
+        let lines = verification(&rig, "patient_view").await;
+        let last = lines.last().unwrap();
+        assert_eq!((&last["same"], &last["differing"]), (&json!(false), &json!(1)));
+        assert_eq!(last["first"][0]["what"], "different");
+        assert!(!last.to_string().contains("example.com"), "{last}");
+
+        // The events of the second patient become unreadable.
+        rig.execute("UPDATE events SET event_type = 'PatientMoved' WHERE position = 2")
+            .await;
+        let lines = verification(&rig, "patient_view").await;
+        let last = lines.last().unwrap();
+        assert_eq!(
+            (&last["state"], &last["projection"]),
+            (&json!("failed"), &json!("patient_view"))
+        );
+        assert_eq!(last["problem"]["type"], "/problems/patient-unreadable");
+    })
+    .await;
+    let rig = Rig::new().await;
+    let unknown = rig.ask("POST", "/projections/nothing/verify").await;
+    assert_eq!(unknown.body["type"], "/problems/projection-not-found");
+}
+
+async fn skip(rig: &Rig, path: &str, body: &Value) -> Answer {
+    let request = Request::put(format!("/projections/{path}"))
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()));
+    rig.send(request.unwrap()).await
+}
+
+#[tokio::test]
+async fn only_the_event_at_which_a_projection_has_stopped_is_skipped_and_only_with_a_reason() {
+    Rig::on_each(async |rig| {
+        let reason = json!({ "reason": " written by a test " });
+        let early = skip(&rig, "patient_view/skips/7", &reason).await;
+        assert_eq!(
+            (early.status, &early.body["type"]),
+            (StatusCode::CONFLICT, &json!("/problems/not-stopped-there"))
+        );
+        rig.execute(
+            "INSERT INTO subscription_failures VALUES ('patient_view', 7, 'unknown event type', 1, 1, 1, 1)",
+        )
+        .await;
+        for path in ["x", "0", "-7", "99999999999999999999"] {
+            let refused = skip(&rig, &format!("patient_view/skips/{path}"), &reason).await;
+            assert_eq!(refused.body["errors"][0]["field"], "position", "{path}");
+        }
+        let elsewhere = skip(&rig, "patient_view/skips/6", &reason).await;
+        assert!(elsewhere.body["detail"].as_str().unwrap().contains("position 7"));
+        // The other projection has not stopped.
+        let other = skip(&rig, "patient_names/skips/7", &reason).await;
+        assert_eq!(other.status, StatusCode::CONFLICT);
+        let unknown = skip(&rig, "nothing/skips/7", &reason).await;
+        assert_eq!(unknown.body["type"], "/problems/projection-not-found");
+        for body in [
+            json!({}),
+            json!({ "reason": "  " }),
+            json!({ "reason": "x".repeat(501) }),
+            json!({ "reason": 7 }),
+            json!({ "reason": "x", "force": true }),
+        ] {
+            let refused = skip(&rig, "patient_view/skips/7", &body).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        }
+        assert_eq!(rig.view().await["projection"]["skips"], json!([]));
+
+        let skipped = skip(&rig, "patient_view/skips/7", &reason).await;
+        assert_eq!(skipped.status, StatusCode::OK, "{}", skipped.body);
+        assert_eq!(skipped.body["reason"], "written by a test");
+        assert_eq!(skipped.body["skipped_by"], "anonymous");
+        // The first record stands.
+        let again = skip(&rig, "patient_view/skips/7", &json!({ "reason": "another" })).await;
+        assert_eq!((again.status, &again.body), (StatusCode::OK, &skipped.body));
+        assert_eq!(rig.view().await["projection"]["skips"], json!([skipped.body]));
+    })
+    .await;
 }
 
 #[tokio::test]

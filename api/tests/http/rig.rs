@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::checks::{Checks, Finding};
 use api::commands::ClaimScheme;
 use api::{Api, ApiOptions, ApiParts, PatientData, router, serve};
 use axum::Router;
@@ -238,6 +239,7 @@ impl Rig {
             access,
             metrics,
             sample_mailer: Ok(sample_mailer()),
+            checks: Checks::new(|| async { vec![Finding::ok("schema", "up to date")] }),
             options,
         });
         Self {

@@ -1,9 +1,9 @@
-// Erasures and holds of a patient.
+// Erasures that are due, holds, and the erasure and hold of a patient.
 import { html, useLoaded, useState } from "../html.js";
-import { get, Problem, reconnects, request } from "../api.js";
+import { get, page, Problem, query, reconnects, request } from "../api.js";
 import { day, has, t } from "../i18n.js";
-import { go } from "../router.js";
-import { Badge, Confirm, download, Facts, Failure, Field, Id, Loading, Time, Title, useAction, usePolling } from "../ui.js";
+import { go, link } from "../router.js";
+import { Badge, Confirm, download, Facts, Failure, Field, Id, Loading, Table, Time, Title, useAction, usePages, usePolling } from "../ui.js";
 
 const ERASURE_REASONS = ["request", "retention", "error"];
 const HOLD_REASONS = ["legal_claim", "legal_obligation", "public_health", "research"];
@@ -26,6 +26,50 @@ const load = async (id, signal) => {
   return { hold, erasure };
 };
 
+/** Reads a list until it has some rows, because a page can be empty although more pages follow. */
+async function filled(path, next, signal) {
+  const rows = [];
+  do {
+    const read = await page(path, next, { signal });
+    rows.push(...read.rows);
+    next = read.next;
+  } while (next && rows.length === 0);
+  return { rows, next };
+}
+
+/** A list of patients, by id. `section` is the beginning of the keys of its texts. */
+function List({ path, section, columns }) {
+  const list = usePages((next, signal) => filled(path, next ?? query({ limit: 100 }), signal), undefined, [reconnects.use()]);
+  const patient = [t("patient"), ({ id }) => html`<a href=${link("privacy", id)}><code>${id}</code></a>`, "wide"];
+  return html`<section class="card" aria-labelledby=${section}><h2 id=${section}>${t(section)}</h2>
+    <p class="muted small">${t(`${section}.text`)}</p>
+    <${Loading} of=${list}>
+      ${list.rows.length === 0 ? html`<p class="muted" role="status">${t(`${section}.none`)}</p>` : html`<${Table}
+        caption=${t(section)} columns=${[patient, ...columns]} rows=${list.rows} keyOf=${({ position }) => position} />`}
+      ${list.more}
+    <//>
+  </section>`;
+}
+
+const Due = () =>
+  html`<${List} path="/erasures/due" section="due" columns=${[
+    [t("due.deleted"), ({ deleted_at }) => html`<${Time} value=${deleted_at} />`, "time"],
+    [t("due.since"), ({ due_at }) => html`<${Time} value=${due_at} />`, "time"],
+    [t("hold"), ({ held_until }) => held_until && html`<${HoldState} expired=${false} />
+      <p class="small">${t("hold.until")}: ${day(held_until)}</p>`, "state"],
+  ]} />`;
+
+const Holds = () =>
+  html`<${List} path="/holds" section="holds" columns=${[
+    [t("hold.until"), ({ until }) => day(until)],
+    [t("reason"), ({ reason }) => t(`reason.${reason}`)],
+    [t("state"), ({ expired }) => html`<${HoldState} expired=${expired} />`, "state"],
+    [t("when"), ({ held_at }) => html`<${Time} value=${held_at} />`, "time"],
+  ]} />`;
+
+const HoldState = ({ expired }) =>
+  html`<${Badge} kind=${expired ? "neutral" : "warn"}>${t(expired ? "hold.expired" : "hold.active")}<//>`;
+
 function Choose() {
   const [id, setId] = useState("");
   const submit = (event) => {
@@ -39,7 +83,9 @@ function Choose() {
         onInput=${(event) => setId(event.target.value)} />
       <button class="primary">${t("open")}</button>
     </form>
-    <p class="muted small">${t("privacy.due")} <code>patients erase --due</code></p>`;
+    <${Due} />
+    <p class="muted small">${t("privacy.due")} <code>patients erase --due</code></p>
+    <${Holds} />`;
 }
 
 function Hold({ id, hold, onChange }) {
@@ -63,7 +109,7 @@ function Hold({ id, hold, onChange }) {
     <p class="muted small">${t("hold.text")}</p>
     ${hold
       ? html`<p>
-          <${Badge} kind=${hold.expired ? "neutral" : "warn"}>${t(hold.expired ? "hold.expired" : "hold.active")}<//>
+          <${HoldState} expired=${hold.expired} />
           ${" "}${t("hold.until")} ${day(hold.until)} · ${t(`reason.${hold.reason}`)}
         </p>`
       : html`<p><${Badge}>${t("hold.none")}<//></p>`}

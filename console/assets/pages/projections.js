@@ -2,7 +2,8 @@
 import { html, useLoaded, useRef, useState } from "../html.js";
 import { get, reconnects, request } from "../api.js";
 import { duration, number, percent, t } from "../i18n.js";
-import { Badge, Confirm, Facts, Loading, Table, Time, Title, usePolling } from "../ui.js";
+import { Badge, Confirm, Facts, Field, Loading, Table, Time, Title, usePolling } from "../ui.js";
+import { Verification } from "./verification.js";
 
 const FINISHED = ["done", "cancelled"];
 
@@ -17,7 +18,42 @@ function useRemaining(rebuild) {
   return done > 0 && seconds > 1 ? ((rebuild.head - rebuild.position) * seconds) / done : null;
 }
 
-function Rebuild({ rebuild, onCancel }) {
+/** A failure, with a button that skips the event if an event has caused the failure. */
+function Stopped({ failure, onSkip }) {
+  return html`<div class="notice bad"><p>${failure.error}</p>
+    <p class="small">${t("failure.at", { position: failure.position ?? "–", attempts: failure.attempts })} <${Time}
+      value=${failure.since} /></p>
+    ${onSkip && failure.position != null && html`<p><button type="button"
+      onClick=${() => onSkip(failure.position)}>${t("skip.event")}</button></p>`}</div>`;
+}
+
+/** Asks for what the command asks for: the position of the event, and a reason. */
+function Skip({ name, position, onDone, onClose }) {
+  const [typed, setTyped] = useState("");
+  const [reason, setReason] = useState("");
+  const [errors, setErrors] = useState([]);
+  const skip = async (signal) => {
+    setErrors([]);
+    if (typed.trim() !== String(position)) throw new Error(t("skip.mistyped"));
+    try {
+      await request(`/projections/${name}/skips/${position}`, { method: "PUT", body: { reason }, signal });
+    } catch (error) {
+      setErrors(error.errors?.map(({ message }) => message) ?? []);
+      throw error;
+    }
+    onDone();
+  };
+  return html`<${Confirm} title=${t("skip.title", { name })} text=${t("skip.text")} verb=${t("skip.event")} action=${skip}
+    onClose=${onClose}>
+    <p>${t("position")}: <code>${position}</code></p>
+    <${Field} label=${t("skip.type")} inputmode="numeric" autocomplete="off" value=${typed}
+      onInput=${(event) => setTyped(event.target.value)} />
+    <${Field} label=${t("reason")} hint=${t("skip.reason")} autocomplete="off" maxlength="500" errors=${errors} value=${reason}
+      onInput=${(event) => setReason(event.target.value)} />
+  <//>`;
+}
+
+function Rebuild({ rebuild, onCancel, onSkip }) {
   const remaining = useRemaining(rebuild);
   const part = rebuild.head > 0 ? (rebuild.position ?? 0) / rebuild.head : 1;
   const ended = FINISHED.includes(rebuild.state);
@@ -26,7 +62,7 @@ function Rebuild({ rebuild, onCancel }) {
       ${!ended && html` · ${percent(part)}${remaining !== null &&
         html` · ${t("rebuild.remaining", { time: duration(remaining) })}`}`}</p>
     ${!ended && html`<progress max="1" value=${part} aria-label=${t("rebuild.progress")}></progress>`}
-    ${rebuild.failure && html`<p class="notice bad">${rebuild.failure.error}</p>`}
+    ${rebuild.failure && html`<${Stopped} failure=${rebuild.failure} onSkip=${onSkip} />`}
     <p class="small muted">${t("rebuild.requested")} <bdi>${rebuild.requested_by}</bdi>, <${Time}
       value=${rebuild.requested_at} /></p>
     ${!ended && rebuild.replaced == null && html`<div class="actions"><button type="button"
@@ -37,6 +73,7 @@ function Rebuild({ rebuild, onCancel }) {
 function Subscription({ of: { name, position, head, lag_events, lag_seconds, owner, failure, damage, projection }, onChange }) {
   const [asked, setAsked] = useState(null);
   const [ended, setEnded] = useState(null);
+  const [skipped, setSkipped] = useState(null);
   const path = projection?.rebuild && `/projections/${name}/rebuilds/${projection.rebuild.generation}`;
   // The overview has only rebuilds that are in progress. The result of the last one is read from its own route.
   const last = useRef(null);
@@ -64,11 +101,7 @@ function Subscription({ of: { name, position, head, lag_events, lag_seconds, own
       projection && [t("generation.served"), projection.active_generation],
     ].filter(Boolean)} />
     ${damage && html`<p class="notice bad">${damage}</p>`}
-    ${failure && html`<div class="notice bad"><p>${failure.error}</p><p
-      class="small">${t("failure.at", { position: failure.position ?? "–", attempts: failure.attempts })} <${Time}
-        value=${failure.since} /></p>
-      ${projection && failure.position != null && html`<p
-        class="small">${t("projection.skip")} <code>patients projection skip ${failure.position} --reason …</code></p>`}</div>`}
+    ${failure && html`<${Stopped} failure=${failure} onSkip=${projection && setSkipped} />`}
     ${projection?.skips.length > 0 && html`<${Table} caption=${t("skips")} keyOf=${(skip) => skip.position}
       rows=${projection.skips} columns=${[
       [t("position"), (skip) => skip.position],
@@ -76,9 +109,12 @@ function Subscription({ of: { name, position, head, lag_events, lag_seconds, own
       [t("actor"), (skip) => skip.skipped_by],
       [t("when"), (skip) => html`<${Time} value=${skip.skipped_at} />`, "time"],
     ]} />`}
-    ${rebuild && html`<${Rebuild} rebuild=${rebuild} onCancel=${() => setAsked("cancel")} />`}
-    ${projection && !projection.rebuild && html`<div class="actions"><button type="button"
-      onClick=${() => setAsked("rebuild")}>${t("rebuild")}</button></div>`}
+    ${rebuild && html`<${Rebuild} rebuild=${rebuild} onCancel=${() => setAsked("cancel")} onSkip=${setSkipped} />`}
+    ${projection && html`<${Verification} name=${name}>
+      ${!projection.rebuild && html`<button type="button" onClick=${() => setAsked("rebuild")}>${t("rebuild")}</button>`}
+    <//>`}
+    ${skipped !== null && html`<${Skip} name=${name} position=${skipped} onDone=${onChange}
+      onClose=${() => setSkipped(null)} />`}
     ${asked === "rebuild" && html`<${Confirm} danger=${false} title=${t("rebuild.title", { name })}
       text=${t("rebuild.text")} verb=${t("rebuild")} action=${begin} onClose=${() => setAsked(null)} />`}
     ${asked === "cancel" && html`<${Confirm} title=${t("rebuild.cancel.title", { name })} text=${t("rebuild.cancel.text")}
@@ -94,6 +130,5 @@ export function Projections() {
     <${Title}>${t("page.projections")}<//>
     <p class="muted">${t("projections.text")}</p>
     <${Loading} of=${loaded}>${subscriptions.map((one) => html`<${Subscription} key=${one.name} of=${one}
-      onChange=${loaded.reload} />`)}<//>
-    <p class="muted small">${t("projections.verify")} <code>patients projection verify</code></p>`;
+      onChange=${loaded.reload} />`)}<//>`;
 }

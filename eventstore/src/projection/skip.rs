@@ -52,6 +52,9 @@ pub enum SkipError {
     /// The operator's name is empty or too long.
     #[error("the operator's name must have 1 to {LONGEST_NAME} characters")]
     By,
+    /// The record of the skip was deleted.
+    #[error("the record of the skip was deleted")]
+    Lost,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] Error),
@@ -76,12 +79,13 @@ pub(super) async fn positions(session: &mut impl Session, projection: &str) -> R
 }
 
 impl Skip {
-    /// Skips the event at which the projection or its rebuild has stopped.
+    /// Skips the event at which the projection or its rebuild has stopped. Returns the skip as stored: if the
+    /// event is already skipped, the first record is unchanged.
     ///
     /// # Errors
     ///
     /// [`SkipError`].
-    pub async fn record(self, database: &Database, projection: &str) -> Result<(), SkipError> {
+    pub async fn record(self, database: &Database, projection: &str) -> Result<Self, SkipError> {
         let Self {
             position,
             reason,
@@ -116,7 +120,6 @@ impl Skip {
                 stopped: stopped.first().copied(),
             });
         }
-        // A repeated skip of the same event leaves the first record unchanged.
         let sql = format!(
             "{} INTO projection_skips (projection, position, reason, skipped_by, skipped_at) VALUES (?, ?, ?, ?, ?)",
             database.dialect().insert_ignore()
@@ -130,7 +133,19 @@ impl Skip {
             .bind(skipped_at)
             .execute()
             .await?;
-        Ok(transaction.commit().await?)
+        let stored = transaction
+            .query(
+                "SELECT position, reason, skipped_by, skipped_at FROM projection_skips \
+                 WHERE projection = ? AND position = ?",
+            )
+            .bind(projection)
+            .bind(position)
+            .fetch_optional()
+            .await?;
+        let stored = stored.as_ref().map(Self::read).transpose()?;
+        transaction.commit().await?;
+        // The row was inserted by this statement or earlier, and skips are never deleted.
+        stored.ok_or(SkipError::Lost)
     }
 
     /// Returns all skips of a projection, in order of position.

@@ -6,7 +6,7 @@ use testkit::{Proxy, SmtpMode, SmtpServer, free_port, mysql_servers, wait_until}
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Service, Tab, command, log_key};
+use super::{Service, Tab, axe, command, log_key};
 use crate::client::Client;
 use crate::rig::{Production, SOON};
 
@@ -295,7 +295,7 @@ async fn rebuild(client: &Client, generation: u64) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rebuild_is_started_cancelled_and_started_again() {
+async fn a_projection_is_rebuilt_verified_and_skips_an_event() {
     let production = Production::on(&mysql_servers()[0]).await;
     let (_api, client) = production.api().await;
     client.register("ana@example.com").await.unwrap();
@@ -329,6 +329,50 @@ async fn a_rebuild_is_started_cancelled_and_started_again() {
     .await;
     assert_eq!(rebuild(&client, 3).await["state"], "done");
     tab.sees("Served generation").await;
+
+    // The table is compared with the log, before and after a row is changed by hand.
+    let verify = format!("{card}//button[. = 'Verify']");
+    tab.element(&verify).await.click().await.unwrap();
+    tab.element(&format!("{card}//*[contains(., 'Matches the log')]"))
+        .await;
+    production
+        .execute("UPDATE patient_view SET phone = 'x' WHERE generation = 3")
+        .await;
+    tab.element(&verify).await.click().await.unwrap();
+    tab.element(&format!("{card}//*[contains(., 'Differs from the log')]"))
+        .await;
+    tab.sees("Values differ").await;
+
+    // The projection stops at an event that it cannot read. Skipping the event asks for its position and a
+    // reason.
+    drop(projector);
+    client.register("eva@example.com").await.unwrap();
+    production
+        .execute("UPDATE events SET event_type = 'PatientMoved' WHERE position = 2")
+        .await;
+    let projector = production.start("projector");
+    tab.element(&format!("{card}//button[. = 'Skip the event']"))
+        .await
+        .click()
+        .await
+        .unwrap();
+    tab.element("//dialog").await;
+    if let Some(axe) = axe::script() {
+        tab.run(&axe).await;
+        assert_eq!(
+            tab.violations().await,
+            [Value::Null; 0],
+            "a verified table, and the dialog"
+        );
+    }
+    tab.fill("Type the position of the event", "1").await;
+    tab.fill("Reason", "written by a test").await;
+    tab.click("Skip the event").await;
+    tab.sees("The position does not match.").await;
+    tab.fill("Type the position of the event", "2").await;
+    tab.click("Skip the event").await;
+    tab.element(&format!("{card}//td[. = 'written by a test']")).await;
+    tab.loses("The position does not match.").await;
     assert_eq!(tab.messages().await, [""; 0]);
     tab.close().await;
     drop(projector);

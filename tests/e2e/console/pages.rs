@@ -35,6 +35,18 @@ async fn hostile(client: &Client) -> Vec<String> {
     let erased = client.post_json(&erasure, &json!({"reason": "request"})).await;
     // With 202, the erasure is still in progress.
     assert!(erased.status().is_success(), "{}", erased.status());
+    // A patient who can be erased, and a patient who cannot.
+    let deleted = client.register("deleted@example.com").await.unwrap();
+    let deleted: Value = deleted.json().await.unwrap();
+    assert_eq!(client.delete(id_of(&deleted)).await.unwrap().status(), 204);
+    let hold = json!({"until": "2999-12-31", "reason": "legal_claim"});
+    assert_eq!(
+        client
+            .put_json(&format!("/patients/{}/hold", ids[2]), &hold)
+            .await
+            .status(),
+        200
+    );
     ids
 }
 
@@ -82,11 +94,15 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
         ("log".to_owned(), ["Not verified", "Sin verificar"]),
         ("checkpoints".to_owned(), ["log.example.org"; 2]),
         ("reads".to_owned(), ["anonymous"; 2]),
-        ("privacy".to_owned(), ["patients erase --due"; 2]),
+        (
+            "privacy".to_owned(),
+            ["December 31, 2999", "31 de diciembre de 2999"],
+        ),
         (format!("privacy/{}", ids[0]), ["No hold", "Sin retención"]),
         (format!("privacy/{}", ids[3]), ["Complete", "Completo"]),
         ("overview".to_owned(), ["0.2.0-dev"; 2]),
         ("projections".to_owned(), ["patient_names"; 2]),
+        ("checks".to_owned(), ["opens the log"; 2]),
         ("mail".to_owned(), ["data/outbox"; 2]),
         ("mail/1".to_owned(), ["Sent", "Enviado"]),
         ("mail/test".to_owned(), ["noreply@miapp.com"; 2]),

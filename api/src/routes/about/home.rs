@@ -13,6 +13,7 @@ use web::metrics_page::METRICS;
 use web_console::CONSOLE;
 
 use super::readable::{CACHE, HTML, TEXT, headers, html, text};
+use super::readme::{ENGLISH, SPANISH};
 use super::{JSON, sample_page};
 use crate::openapi::{Described, Media, fields};
 use crate::paths::{LIVE, READY};
@@ -20,11 +21,13 @@ use crate::paths::{LIVE, READY};
 const TITLE: &str = "Patient registration";
 
 /// Paths, and descriptions of them.
-const LINKS: [(&str, &str); 8] = [
+const LINKS: [(&str, &str); 10] = [
     (
         CONSOLE,
         "Console: register, find, audit and operate in the browser",
     ),
+    (ENGLISH, "Introduction: what the program is, and how to begin"),
+    (SPANISH, "Introducción en español"),
     ("/docs", "Interactive API documentation (Swagger UI)"),
     ("/redoc", "API reference (Redoc)"),
     ("/openapi.json", "API description for programs (OpenAPI 3.1)"),
@@ -62,7 +65,7 @@ pub(super) fn described() -> Described {
     });
     Described::new(
         "Start page",
-        "Links to the pages about the API, and to health and metrics. HTML or JSON if `Accept` prefers it, otherwise plain text.",
+        "Links to the console, the introduction, the pages about the API, health and metrics. HTML or JSON if `Accept` prefers it, otherwise plain text.",
     )
     .answers(
         200,

@@ -5,34 +5,32 @@ use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use serde_json::json;
-use web::RequestError;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
 use web::file::File;
+use web::files::{Files, HTML, SCRIPT, STYLE, guarded, page_described};
 
-use super::{file_headers, sample_page};
-use crate::openapi::{Described, Media, fields};
-use crate::problem::{ApiError, kinds};
-
-const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
+use crate::openapi::Described;
+use crate::problem::ApiError;
 
 /// Allows scripts, styles and data only from files of this service, not inline. Swagger UI's icons are
 /// `data:` URLs.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 /// Like [`DOCS_POLICY`], but also allows the minimum that Redoc needs. Redoc's search runs in a worker that
 /// Redoc creates from its own code (`blob:`). Redoc inserts its styles rule by rule into empty `<style>`
 /// elements, so the first hash is the hash of empty text. Only the style sheet of the scroll bars contains
 /// text, and the second hash is the hash of that text. A newer version of Redoc may need another hash. In
 /// that case, the browser test fails, and the browser's message contains the required hash.
-const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
+const REDOC_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
      'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src 'self' data:; connect-src 'self'; \
-     worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+     worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 macro_rules! plain {
     ($media_type:expr, $name:literal) => {
@@ -52,16 +50,16 @@ macro_rules! vendored {
 static DOCS: LazyLock<File> = LazyLock::new(|| plain!(HTML, "docs.html"));
 static REDOC: LazyLock<File> = LazyLock::new(|| plain!(HTML, "redoc.html"));
 
-/// Embedded files, by name.
-static ASSETS: LazyLock<[(&str, File); 6]> = LazyLock::new(|| {
-    [
+/// The files that the pages load.
+static ASSETS: LazyLock<Files> = LazyLock::new(|| {
+    Files::new([
         ("docs.js", plain!(SCRIPT, "docs.js")),
         ("redoc.js", plain!(SCRIPT, "redoc.js")),
         ("redoc.css", plain!(STYLE, "redoc.css")),
         ("swagger-ui-bundle.js", vendored!(SCRIPT, "swagger-ui-bundle.js")),
         ("swagger-ui.css", vendored!(STYLE, "swagger-ui.css")),
         ("redoc.standalone.js", vendored!(SCRIPT, "redoc.standalone.js")),
-    ]
+    ])
 });
 
 pub(super) fn docs_described() -> Described {
@@ -83,51 +81,13 @@ pub(super) async fn redoc(headers: HeaderMap) -> Response {
     guarded(REDOC.answer(&headers), REDOC_POLICY)
 }
 
-fn page_described(summary: &'static str, text: &str) -> Described {
-    Described::new(summary, text)
-        .takes([fields::if_none_match(fields::A_FILE)])
-        .answers(200, "The page.", [sample_page()], file_headers())
-        .answers(304, "The client already has this version.", [], file_headers())
-}
-
 pub(super) fn asset_described() -> Described {
-    let names = fields::string().enum_values(Some(ASSETS.iter().map(|(name, _)| *name)));
-    Described::new("A file that the pages load", "A script or a style sheet.")
-        .takes([
-            fields::path("file", names, json!("docs.js"), "Name of the file."),
-            fields::if_none_match(fields::A_FILE),
-        ])
-        .answers(
-            200,
-            "The file.",
-            [
-                Media::of("text/javascript", fields::string(), None),
-                Media::of("text/css", fields::string(), None),
-            ],
-            file_headers(),
-        )
-        .answers(304, "The client already has this version.", [], file_headers())
-        .problems([kinds::NOT_FOUND])
+    ASSETS.described("A file that the pages load", "docs.js")
 }
 
 pub(super) async fn asset(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Path(wanted) = path.map_err(|_| RequestError::NotFound)?;
-    let (_, file) = ASSETS
-        .iter()
-        .find(|(name, _)| *name == wanted)
-        .ok_or(RequestError::NotFound)?;
-    Ok(guarded(file.answer(&headers), "default-src 'none'"))
-}
-
-/// Adds a content security policy to a response.
-pub(super) fn guarded(answer: impl IntoResponse, policy: &'static str) -> Response {
-    let mut response = answer.into_response();
-    let policy = HeaderValue::from_static(policy);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, policy);
-    response
+    Ok(ASSETS.answer(path, &headers)?)
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use web_console::STYLE;
 
-use super::pages::guarded;
+use web::files::guarded;
 
 pub(super) const HTML: &str = "text/html";
 pub(super) const TEXT: &str = "text/plain";
@@ -40,7 +40,9 @@ pub(super) fn headers(media_type: &'static str) -> [(HeaderName, HeaderValue); 3
 fn finished(answer: impl IntoResponse) -> Response {
     guarded(
         answer,
-        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
     )
 }
 

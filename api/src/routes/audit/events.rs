@@ -27,10 +27,10 @@ use crate::openapi::{Described, Media, fields, schemas};
 use crate::parameters::{patient_id, position};
 use crate::problem::{ApiError, kinds};
 use crate::read_log::{ReadKind, ReadOutcome, ReadRecord};
+use crate::routes::{NDJSON, still_allowed};
 use crate::state::Api;
 
 const JSON: &str = "application/json";
-const NDJSON: &str = "application/x-ndjson";
 const EVENT_STREAM: &str = "text/event-stream";
 
 pub(super) fn example() -> Value {
@@ -214,7 +214,7 @@ pub(super) async fn pages(
             query.filter(),
             after,
             reader.holder(),
-            still_allowed(&api, &headers),
+            still_allowed(&api, &headers, RouteKind::Audit),
         )?;
         let read = query.read(&reader, ReadKind::Lines, after, Some(head));
         api.read_log.record_past(read.clone()).await?;
@@ -258,7 +258,7 @@ pub(super) async fn live(
         query.filter(),
         after,
         reader.holder(),
-        still_allowed(&api, &headers),
+        still_allowed(&api, &headers, RouteKind::Audit),
     )?;
     let read = query.read(&reader, ReadKind::Stream, after, None);
     api.read_log.record_past(read.clone()).await?;
@@ -273,15 +273,4 @@ pub(super) async fn live(
         ),
     ];
     Ok((headers, Body::from_stream(frames)).into_response())
-}
-
-/// Returns a check whether the sender of these headers may still read. A token may be revoked while a stream
-/// is open.
-fn still_allowed(api: &Api, headers: &HeaderMap) -> impl Fn() -> bool + Send + Sync + use<> {
-    let api = api.clone();
-    let given = headers.get_all(header::AUTHORIZATION).iter();
-    let given: HeaderMap = given
-        .map(|value| (header::AUTHORIZATION, value.clone()))
-        .collect();
-    move || RouteKind::Audit.check(Some(&api.access.caller(&given))).is_ok()
 }

@@ -12,6 +12,7 @@ use web::problem::FieldProblem;
 
 use super::Reader;
 use crate::history::{LookupRecord, PastLookup};
+use crate::legacy::ShownId;
 use crate::openapi::{Described, Media, fields, schemas};
 use crate::problem::{ApiError, kinds};
 use crate::read_log::ReadKind;
@@ -68,22 +69,27 @@ pub(super) async fn after(
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::PatientNotFound)?;
     let sequence = sequence.parse().unwrap_or(0);
     let lookup = api.history.after(id, sequence).await?;
-    answer(&api, &reader, id, lookup).await
+    answer(&api, &reader, (id, id.into()), lookup).await
 }
 
-/// Returns the patient's state at `moment`.
+/// Returns the state of the patient with `id` at `moment`, under the id as the request names the patient.
 pub(in crate::routes) async fn at(
     api: &Api,
     reader: &Reader,
-    id: Uuid,
+    (id, shown): (Uuid, ShownId),
     moment: Timestamp,
 ) -> Result<Response, ApiError> {
     let lookup = api.history.at(id, moment, api.clock.now()).await?;
-    answer(api, reader, id, lookup).await
+    answer(api, reader, (id, shown), lookup).await
 }
 
 /// Records the read, and then returns the state.
-async fn answer(api: &Api, reader: &Reader, id: Uuid, lookup: PastLookup) -> Result<Response, ApiError> {
+async fn answer(
+    api: &Api,
+    reader: &Reader,
+    (id, shown): (Uuid, ShownId),
+    lookup: PastLookup,
+) -> Result<Response, ApiError> {
     let record = lookup.record();
     if record != LookupRecord::None {
         reader
@@ -91,7 +97,7 @@ async fn answer(api: &Api, reader: &Reader, id: Uuid, lookup: PastLookup) -> Res
             .await?;
     }
     match lookup {
-        PastLookup::Found(past) => Ok(Json(past.shown(id)).into_response()),
+        PastLookup::Found(past) => Ok(Json(past.shown(shown)).into_response()),
         PastLookup::NoSuchSequence { .. } => Err(ApiError::NoSuchSequence),
         PastLookup::NotRegisteredYet => Err(ApiError::NotRegisteredYet),
         PastLookup::NotFound => Err(ApiError::PatientNotFound),

@@ -3,10 +3,7 @@
 use std::sync::LazyLock;
 
 use web::file::File;
-
-const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
+use web::files::{Files, HTML, SCRIPT, STYLE};
 
 macro_rules! file {
     ($media_type:expr, $name:literal) => {
@@ -19,7 +16,7 @@ macro_rules! file {
 
 macro_rules! files {
     ($($media_type:ident: $($name:literal)+;)+) => {
-        LazyLock::new(|| vec![$($(($name, file!($media_type, $name)),)+)+])
+        LazyLock::new(|| Files::new([$($(($name, file!($media_type, $name)),)+)+]))
     };
 }
 
@@ -27,7 +24,7 @@ macro_rules! files {
 pub(crate) static PAGE: LazyLock<File> = LazyLock::new(|| file!(HTML, "index.html"));
 
 /// The files that the page loads, by path below `/console/`.
-pub(crate) static FILES: LazyLock<Vec<(&str, File)>> = files! {
+pub(crate) static FILES: LazyLock<Files> = files! {
     STYLE: "base.css" "console.css";
     SCRIPT:
         "api.js"
@@ -44,6 +41,7 @@ pub(crate) static FILES: LazyLock<Vec<(&str, File)>> = files! {
         "measurements.js"
         "message.js"
         "pages/checkpoints.js"
+        "pages/checks.js"
         "pages/delivery.js"
         "pages/log.js"
         "pages/mail-trial.js"
@@ -56,6 +54,7 @@ pub(crate) static FILES: LazyLock<Vec<(&str, File)>> = files! {
         "pages/reads.js"
         "pages/register.js"
         "pages/timeline.js"
+        "pages/verification.js"
         "receipt.js"
         "router.js"
         "scheme.js"

@@ -33,13 +33,13 @@ fn text(name: &str) -> String {
 
 #[test]
 fn every_script_and_style_sheet_is_embedded() {
-    let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let embedded: BTreeSet<_> = FILES.paths().map(str::to_owned).collect();
     assert_eq!(embedded, below(&assets()));
 }
 
 #[test]
 fn modules_import_only_embedded_modules() {
-    let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| *name).collect();
+    let embedded: BTreeSet<_> = FILES.paths().collect();
     for name in embedded.iter().filter(|name| is_script(name)) {
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
         let script = text(name);
@@ -61,8 +61,7 @@ fn modules_import_only_embedded_modules() {
 fn the_page_preloads_every_module() {
     let page = text("index.html");
     let modules = FILES
-        .iter()
-        .map(|(name, _)| *name)
+        .paths()
         .filter(|name| is_script(name) && *name != "scheme.js");
     for name in modules {
         let preload = format!("<link rel=\"modulepreload\" href=\"console/{name}\">");
