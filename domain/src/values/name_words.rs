@@ -93,10 +93,10 @@ pub enum NameQueryError {
     /// The query contains no word.
     #[error("must contain at least one letter or digit")]
     Empty,
-    /// A word of the query has more characters than search words.
+    /// A word of the query has more than 64 characters.
     #[error("must not contain words of more than {MAX_WORD_CHARS} characters")]
     TooLong,
-    /// The query has too many words.
+    /// The query has more than 8 words.
     #[error("must contain at most {MAX_QUERY_WORDS} different words")]
     TooManyWords,
 }
