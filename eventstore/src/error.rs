@@ -17,7 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The claim rules of the log have another version than the rules of the caller, which were read before.
+    /// The claim rules of the log have another version than the rules of the caller: the version has changed
+    /// since the caller read it.
     #[error("the claim rules of the log have changed meanwhile: repeat the command")]
     OtherClaims,
     /// The database could not be reached, or rejected a statement.

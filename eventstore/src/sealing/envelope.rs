@@ -145,7 +145,7 @@ impl SealedPayload {
         })
     }
 
-    /// Whether a payload has the form of a sealed payload.
+    /// Whether a payload has the member of sealed payloads, `sealed`.
     #[must_use]
     pub fn is_sealed(payload: &Value) -> bool {
         payload.get(SEALED).is_some()
