@@ -42,7 +42,7 @@ pub struct Signer {
 pub enum Outcome {
     /// A checkpoint of this size was signed and stored.
     Signed(u64),
-    /// The newest checkpoint covers the log, which has this size. It is 0 if the log is empty.
+    /// The newest checkpoint covers the whole log, which has this size (0 if the log is empty).
     UpToDate(u64),
     /// Another process holds the lease or has locked the state file.
     Elsewhere,
