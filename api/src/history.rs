@@ -56,7 +56,7 @@ impl PastState {
 pub struct ShownPastState<'p> {
     /// The patient's id.
     pub id: Uuid,
-    /// `active` or `deleted`.
+    /// `active`, `deleted`, `erased` or `unregistered`. Lookups find only active and deleted patients.
     pub state: &'static str,
     /// Sequence of the last event that the state includes.
     pub sequence: u64,

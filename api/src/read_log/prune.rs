@@ -13,7 +13,8 @@ use super::record::{ReadKind, ReadOutcome, ReadRecord, Via};
 use super::writer::{chain_end, insert};
 use crate::ids::new_id;
 
-/// Number of entries at which a statement that deletes entries ends. It deletes whole links.
+/// Number of entries from which a statement deletes the entries of no further link. A statement deletes all
+/// entries of each of its links, so there can be more.
 const BATCH: i64 = 1000;
 /// Maximum number of links that one statement prunes.
 const LINKS: i64 = 500;
