@@ -1,7 +1,7 @@
 //! The database of the data keys, if it is not the database of the log (`KEYS_DATABASE_URL`).
 //!
 //! The log records where its keys are, and the keys' database records to which log it belongs. A process
-//! whose setting does not match either of them ends with an error before it reads an event.
+//! whose setting contradicts one of these records ends with an error before it reads an event.
 
 use std::sync::Arc;
 use std::time::Duration;

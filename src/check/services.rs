@@ -11,7 +11,7 @@ use crate::output;
 use crate::sealing;
 use crate::settings::Settings;
 
-/// Free space of a disk, in bytes.
+/// Free space of a disk, in bytes, below which the check warns or fails.
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
 const NO_SPACE: u64 = 100 * 1024 * 1024;
 

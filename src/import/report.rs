@@ -17,7 +17,7 @@ const BUFFER: usize = 64 * 1024;
 pub(super) struct Report {
     file: Option<(PathBuf, PartFile)>,
     buffer: Vec<u8>,
-    /// Numbers of reasons that are not written.
+    /// Number of reasons of each kind, if no file is written.
     counts: BTreeMap<(Option<Field>, Code), u64>,
 }
 
