@@ -1,4 +1,4 @@
-//! Tests on every backend: SQLite, and each available flavour of MySQL.
+//! Tests on every backend: SQLite, and each available flavor of MySQL.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,7 +8,7 @@ use crate::guardian::Folder;
 use crate::mysql::{MysqlServer, mysql_servers};
 
 /// Creates a test of each contract for each backend: `sqlite::…` and `mysql::…`. The module `backend` of the
-/// crate has the functions `on_sqlite` and `on_mysql`, which take a contract.
+/// calling crate must have the functions `on_sqlite` and `on_mysql`, which take a contract.
 #[macro_export]
 #[expect(
     clippy::crate_in_macro_def,

@@ -1,6 +1,6 @@
 //! `with-servers COMMAND…` runs a command with servers for tests: one server per installed MySQL flavor, and
-//! Redis. The command finds them in `TEST_MYSQL_URL` and `TEST_REDIS_URL`. If these variables are already
-//! set, the command receives them unchanged.
+//! Redis. The command finds them in `TEST_MYSQL_URL` and `TEST_REDIS_URL`. If one of these variables is
+//! already set, the command receives it unchanged, and its servers are not started.
 //!
 //! The servers stop when this program returns, also after SIGINT or SIGTERM, which it forwards to the
 //! command. If this program is killed, the servers stop soon after. Its exit status is that of the command.
