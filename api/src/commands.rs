@@ -255,9 +255,10 @@ impl Commands {
     ///
     /// # Errors
     ///
-    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`],
-    /// [`CommandError::EmailTaken`], [`CommandError::IdempotencyKeyReused`] if the key was first used for a
-    /// different amendment of this patient, [`CommandError::Contended`], and the errors of the append.
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::Erased`],
+    /// [`CommandError::SequenceMismatch`], [`CommandError::EmailTaken`],
+    /// [`CommandError::IdempotencyKeyReused`] if the key was first used for a different amendment of this
+    /// patient, [`CommandError::Contended`], and the errors of the append.
     pub async fn amend(
         &self,
         id: Uuid,
@@ -331,8 +332,8 @@ impl Commands {
     ///
     /// # Errors
     ///
-    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`],
-    /// [`CommandError::Contended`], and the errors of the append.
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::Erased`],
+    /// [`CommandError::SequenceMismatch`], [`CommandError::Contended`], and the errors of the append.
     pub async fn delete(
         &self,
         id: Uuid,

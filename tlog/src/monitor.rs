@@ -96,7 +96,7 @@ pub struct Monitor {
 
 impl Monitor {
     /// Makes a monitor that trusts checkpoints by this policy. `last` is the last checkpoint that was seen,
-    /// and `attested` the last one with a quorum, as returned by [`Monitor::attested`].
+    /// and `attested` the last checkpoint with a quorum, as returned by [`Monitor::attested`].
     ///
     /// # Errors
     ///

@@ -253,8 +253,9 @@ impl Signer {
             .is_none_or(|witnesses| witnesses.quorum() == 0)
     }
 
-    /// Signs a checkpoint of the current log, if the log has grown since the newest checkpoint. The caller
-    /// must hold the lease, which is renewed while the tiles are extended.
+    /// Signs a checkpoint of the current log, unless the newest checkpoint already covers the whole log and
+    /// is signed with this key. The caller must hold the lease, which is renewed while the tiles are
+    /// extended.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ use crate::http::{self, HttpError};
 use crate::metrics;
 use crate::published::PublishedLog;
 
-/// First and longest pause after a request. The first one also follows a successful request.
+/// First and longest pause after a request. The first pause also follows a successful request.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// Maximum number of requests of one attempt. A witness rejects the first request if this process does not
 /// know what the witness has cosigned, and the second request if another process asks the witness at the same

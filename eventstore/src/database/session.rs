@@ -92,7 +92,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if the connection is broken.
+    /// [`Error::Database`], [`Error::Timeout`].
     pub async fn begin(&mut self) -> Result<Transaction<'_>> {
         Transaction::begin(Held::Borrowed(self)).await
     }
@@ -102,7 +102,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if the connection is broken.
+    /// [`Error::Database`], [`Error::Timeout`].
     pub async fn snapshot(&mut self) -> Result<Transaction<'_>> {
         Transaction::snapshot(Held::Borrowed(self)).await
     }

@@ -74,8 +74,8 @@ pub async fn rewrite(log: &EventLog, patience: Duration) -> eventstore::Result<b
     Ok(all)
 }
 
-/// Rewrites SQLite's files in any case. Then waits for reads that began earlier, for about `patience`.
-/// Returns false if such a read remains. On MySQL, does nothing.
+/// Rewrites SQLite's files, even if no erasure requires it. Then waits for reads that began earlier, for
+/// about `patience`. Returns false if such a read remains. On MySQL, does nothing.
 ///
 /// # Errors
 ///

@@ -6,8 +6,9 @@ use super::rate::TokenBucket;
 
 /// Time for which a learned rate applies.
 const VALID_FOR: Duration = Duration::from_mins(10);
-/// Maximum time over which a rate is measured, and minimum number of emails for a measurement.
+/// Maximum time over which a rate is measured.
 const MAX_MEASUREMENT: Duration = Duration::from_mins(10);
+/// Minimum number of emails for a measurement.
 const MIN_EMAILS: u32 = 3;
 /// Growth factor of the rate for each accepted email.
 const GROWTH: f64 = 1.01;

@@ -98,7 +98,8 @@ impl GaleraCluster {
     /// Waits until all nodes answer, and returns the index of the node that has committed the most
     /// transactions.
     ///
-    /// # Panics If not all nodes answer within two minutes.
+    /// # Panics
+    /// If not all nodes answer within two minutes.
     pub async fn complete_node(&self) -> usize {
         let began = Instant::now();
         loop {
