@@ -158,7 +158,7 @@ pub async fn migrate(
     migrate_to(database, clock, owner, migrations).await
 }
 
-/// Migrates a database that has only the keys of a log
+/// Migrates the schema of a database that is only for the keys of a log
 /// ([`KeyStore::elsewhere`](crate::sealing::KeyStore::elsewhere)), like [`migrate`].
 ///
 /// # Errors

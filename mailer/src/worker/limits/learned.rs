@@ -44,7 +44,7 @@ impl LearnedRate {
 
     /// Learns the rate when the server accepts an email again after it asked to slow down. The rate is the
     /// number of emails accepted since the last measurement, divided by the elapsed time. With too few
-    /// emails, no rate is learned.
+    /// emails, or after more than [`MAX_MEASUREMENT`], no rate is learned.
     pub(super) fn resumed(&mut self, now: Duration) {
         let time = now.saturating_sub(self.since);
         if self.accepted >= MIN_EMAILS && !time.is_zero() && time <= MAX_MEASUREMENT {
