@@ -145,7 +145,8 @@ impl Database {
         let _ = self.replica.set(replica);
     }
 
-    /// Returns the database for reads that may be out of date: the replica, or this database without one.
+    /// Returns the database for reads that may be out of date: the replica or, if there is no replica, this
+    /// database.
     #[must_use]
     pub fn for_stale_reads(&self) -> &Self {
         self.replica.get().unwrap_or(self)
@@ -227,7 +228,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Timeout`], [`crate::Error::FileLost`].
+    /// [`crate::Error::Timeout`], [`crate::Error::ReadOnly`], [`crate::Error::FileLost`].
     #[cfg(feature = "cqrs")]
     pub(crate) async fn with_library_pool<T>(&self, work: impl AsyncFnOnce(LibraryPool) -> T) -> Result<T> {
         self.library_pool.run(&self.pools, work).await

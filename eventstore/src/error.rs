@@ -24,7 +24,8 @@ pub enum Error {
     /// The database could not be reached, or rejected a statement.
     #[error("database: {0}")]
     Database(#[source] DatabaseError),
-    /// The database accepts no writes, because it is a replica or its administrator has made it read-only.
+    /// The database accepts no writes: it is a replica, or its administrator has made it read-only. Also if
+    /// several servers accept writes although only one should.
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] DatabaseError),
     /// The separate database of the keys failed.

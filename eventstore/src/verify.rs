@@ -242,7 +242,7 @@ pub async fn verify(
 ///
 /// # Errors
 ///
-/// [`Error::Database`] or [`Error::Timeout`] if the log could not be read.
+/// [`Error::Database`] or [`Error::Timeout`] if the log could not be read; [`Error::MissingHead`].
 pub async fn head(log: &EventLog) -> Result<Result<Head, Mismatch>> {
     let ends = Ends::read(log).await?;
     let mismatch = match ends.before_first() {

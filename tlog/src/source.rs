@@ -15,8 +15,9 @@ use crate::error::TlogError;
 use crate::http::{self, HttpError};
 use crate::published::PublishedLog;
 
-/// Maximum length in bytes of a tile (256 hashes), and of an entry bundle (256 entries with their lengths).
+/// Maximum length in bytes of a tile: 256 hashes.
 const MAX_TILE_LEN: usize = 256 * 32;
+/// Maximum length in bytes of an entry bundle: 256 entries with their lengths.
 const MAX_BUNDLE_LEN: usize = 256 * (2 + 65_535);
 
 /// Reason why a published log cannot be read.

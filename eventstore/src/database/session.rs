@@ -385,7 +385,7 @@ impl<'c> Transaction<'c> {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if the connection is broken. The server then rolls back by itself.
+    /// [`Error::Database`], [`Error::Timeout`]. The server then rolls back by itself.
     pub async fn rollback(self) -> Result<()> {
         let mut script = Script::new(self.dialect());
         script.statement("ROLLBACK");

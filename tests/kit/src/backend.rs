@@ -44,7 +44,7 @@ pub async fn with_sqlite(test: impl AsyncFnOnce(String)) {
 /// Runs a test with the URL of an empty database on each available MySQL and MariaDB server.
 ///
 /// # Panics
-/// Like [`with_sqlite`].
+/// Like [`with_sqlite`]; also if there is no server.
 pub async fn with_mysql(test: impl AsyncFn(String)) {
     for server in mysql_servers() {
         with_server(server, &test).await;
