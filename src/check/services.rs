@@ -11,8 +11,9 @@ use crate::output;
 use crate::sealing;
 use crate::settings::Settings;
 
-/// Free space of a disk, in bytes, below which the check warns or fails.
+/// Free space of a disk, in bytes, below which the check warns.
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
+/// Free space of a disk, in bytes, below which the check fails.
 const NO_SPACE: u64 = 100 * 1024 * 1024;
 
 /// Checks the other servers, and the disks of the files that this configuration uses.

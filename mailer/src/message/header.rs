@@ -11,8 +11,9 @@ use lettre::message::header::{HeaderName, HeaderValue};
 /// Maximum length of a line with an encoded word (RFC 2047 §2). Other lines are limited to the same length,
 /// which is below the recommended maximum of 78 (RFC 5322 §2.1.1).
 const LINE: usize = 76;
-/// Maximum length of an encoded word, and the length of its delimiters.
+/// Maximum length of an encoded word, with its delimiters.
 const WORD: usize = 75;
+/// Length of the delimiters of an encoded word.
 const FRAME: usize = "=?utf-8?b??=".len();
 
 /// Encodes a free-text field, such as the subject.

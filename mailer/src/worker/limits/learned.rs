@@ -73,8 +73,9 @@ impl LearnedRate {
     }
 }
 
-/// Initial and maximum pause before one more connection is opened.
+/// Initial pause before one more connection is opened.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// Maximum pause before one more connection is opened.
 const LONGEST_PAUSE: Duration = Duration::from_mins(30);
 
 /// The number of connections that the server accepts, learned when it rejects a connection while others are
