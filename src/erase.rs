@@ -122,7 +122,8 @@ async fn erase(
     Ok(())
 }
 
-/// Rewrites SQLite's files in any case. A read that still needs earlier versions of pages is only logged.
+/// Rewrites SQLite's files, even if no erasure requires it. If a read still needs earlier versions of pages,
+/// this is only logged.
 pub(crate) async fn rewrite_all_files(database: &Database) -> eventstore::Result<()> {
     if !files::rewrite_all(database, PATIENCE).await? {
         tracing::warn!("a reader keeps earlier versions of pages in the write-ahead log");

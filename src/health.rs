@@ -16,7 +16,7 @@ use crate::settings::Settings;
 
 /// Timeout for the response of a role or its database.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Maximum time that an event may wait for a healthy subscription.
+/// Maximum time for which the first unprocessed event of a healthy subscription has waited.
 const LARGEST_LAG: Duration = Duration::from_secs(30);
 
 /// Maximum time that an email may be due while no mailer can send.

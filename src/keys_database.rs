@@ -1,7 +1,7 @@
 //! The database of the data keys, if it is not the database of the log (`KEYS_DATABASE_URL`).
 //!
 //! The log records where its keys are, and the keys' database records to which log it belongs. A process
-//! whose setting does not match either of them ends with an error before it reads an event.
+//! whose setting contradicts one of these records ends with an error before it reads an event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +104,8 @@ async fn check_schema(
     }
 }
 
-/// Migrates the schema of the keys' database, if it is set. Creates the database, unless the log has recorded
-/// that its keys are there: a missing database is then an error.
+/// Migrates the schema of the keys' database, if it is configured. Creates the database, unless the log has
+/// recorded that its keys are there: a missing database is then an error.
 pub(crate) async fn migrate(
     settings: &Settings,
     log: &Database,
@@ -144,7 +144,7 @@ pub(crate) async fn migrate(
     migrated.with_context(|| format!("KEYS_DATABASE_URL cannot be used {place}"))
 }
 
-/// Opens the keys' database to seal the log, if it is set.
+/// Opens the keys' database, if it is configured, to seal the log.
 pub(crate) async fn open_to_seal(settings: &Settings, opener: Opener) -> anyhow::Result<Option<Database>> {
     let Some(target) = Target::keys(settings) else {
         return Ok(None);

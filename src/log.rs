@@ -86,8 +86,9 @@ fn print_upgraded(json: bool) -> anyhow::Result<()> {
     print("the log is sealed, and all its claims were replaced before")
 }
 
-/// Seals the log, and then replaces the claims with plain hashes. Each page of claims is replaced while the
-/// head of the log is locked, so claims stay unique at every moment.
+/// Seals the log, and then replaces each claim that is a plain hash by a claim hashed with the keyring's
+/// secret. Each page of claims is replaced while the head of the log is locked, so claims stay unique at
+/// every moment.
 async fn upgrade(settings: &Settings, database: &Database, json: bool) -> anyhow::Result<()> {
     let Some(file) = sealing::keyring_file(settings) else {
         bail!("set KEYRING_FILE, and create the file with `patients keys new`");

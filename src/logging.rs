@@ -25,8 +25,8 @@ const OURS: [&str; 9] = [
     "web",
 ];
 
-/// The TLS library, which logs nothing. As warnings, it quotes the server names that clients send before the
-/// handshake. It also returns each error, and the caller logs the error without such text.
+/// The TLS library, whose log lines are dropped: its warnings quote the server names that clients send before
+/// the handshake. It also returns each error, and the caller logs the error without such text.
 const TLS: &str = "rustls";
 
 /// Starts the log and, for a role, the traces.

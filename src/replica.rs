@@ -18,8 +18,8 @@ enum Comparison {
     Longer,
 }
 
-/// Opens the replica, if it is set, and uses it for the reads of `database` that may be out of date. A role
-/// waits until the replica can be used.
+/// Opens the replica, if it is configured, and uses it for the reads of `database` that may be out of date. A
+/// role waits until the replica can be used.
 pub(crate) async fn open(settings: &Settings, database: &Database, opener: Opener) -> anyhow::Result<()> {
     let Some(target) = Target::replica(settings) else {
         return Ok(());

@@ -132,13 +132,13 @@ async fn status(settings: &Settings, database: &Database, json: bool) -> anyhow:
 /// Result of erasing all patients who are due.
 #[derive(Debug, Default, Serialize)]
 struct ErasedDue {
-    /// Erased patients.
+    /// Number of patients who were erased.
     erased: u64,
-    /// Erased patients who still have unencrypted events.
+    /// Number of these patients who still have unencrypted events.
     partial: u64,
-    /// Patients who are due but have a hold.
+    /// Number of patients who are due but have a hold.
     held: u64,
-    /// Patients who could not be erased.
+    /// Number of patients who could not be erased.
     failed: u64,
 }
 

@@ -39,7 +39,8 @@ use running::Running;
 /// Aggregate type, as stored in the log.
 pub const AGGREGATE_TYPE: &str = Patient::TYPE;
 
-/// Maximum number of attempts for a deletion that conflicts with other commands.
+/// Maximum number of attempts for a command that conflicts with other commands or with changes of the claim
+/// rules.
 const TRIES: u32 = 3;
 
 /// Actor and request that cause a command. They become the metadata of its events.
@@ -248,14 +249,16 @@ impl Commands {
     /// Amends a patient. If `expected_sequence` is given, it must equal the patient's current sequence. An
     /// amendment that changes nothing records no event.
     ///
-    /// With a key, `expected_sequence` is required. A retry finds the event of the first request and gets the
-    /// same answer, even if the patient was changed or deleted since.
+    /// `key` contains an idempotency key and the expected sequence, which takes precedence over
+    /// `expected_sequence`. With a key, a retry finds the event of the first request and gets the same
+    /// answer, even if the patient was changed or deleted since.
     ///
     /// # Errors
     ///
-    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`],
-    /// [`CommandError::EmailTaken`], [`CommandError::IdempotencyKeyReused`] if the key was first used for a
-    /// different amendment of this patient, [`CommandError::Contended`], and the errors of the append.
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::Erased`],
+    /// [`CommandError::SequenceMismatch`], [`CommandError::EmailTaken`],
+    /// [`CommandError::IdempotencyKeyReused`] if the key was first used for a different amendment of this
+    /// patient, [`CommandError::Contended`], and the errors of the append.
     pub async fn amend(
         &self,
         id: Uuid,
@@ -329,8 +332,8 @@ impl Commands {
     ///
     /// # Errors
     ///
-    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::SequenceMismatch`],
-    /// [`CommandError::Contended`], and the errors of the append.
+    /// [`CommandError::NotFound`], [`CommandError::Deleted`], [`CommandError::Erased`],
+    /// [`CommandError::SequenceMismatch`], [`CommandError::Contended`], and the errors of the append.
     pub async fn delete(
         &self,
         id: Uuid,

@@ -57,7 +57,7 @@ impl PastState {
 pub struct ShownPastState<'p, I> {
     /// The patient's id.
     pub id: I,
-    /// `active` or `deleted`.
+    /// `active`, `deleted`, `erased` or `unregistered`. Lookups find only active and deleted patients.
     pub state: &'static str,
     /// Sequence of the last event that the state includes.
     pub sequence: u64,

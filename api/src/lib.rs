@@ -2,9 +2,9 @@
 //!
 //! Commands go through cqrs-es and the append queue ([`commands`]). Reads use the read table, and the log for
 //! events that are not projected yet ([`projector::reads`]). Histories and the feed use the log alone
-//! ([`history`], `feed`); each of these reads is recorded before it is answered ([`read_log`]). This crate
-//! and the projector share only the read table. The routes below `/mail` return the types of the mailer
-//! crate.
+//! ([`history`], `feed`); each of these reads is recorded before it is answered, unless recording is off
+//! ([`read_log`]). The API role shares no state with the projector role except tables of the database. The
+//! routes below `/mail` return the types of the mailer crate.
 //!
 //! The `web` crate contains the parts that do not depend on patients: connections, the request pipeline,
 //! access control, problem details and the table of routes.

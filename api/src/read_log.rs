@@ -44,7 +44,8 @@ const MICROSECONDS: usize = 10;
 pub struct ReadLogOptions {
     /// Which reads over HTTP are recorded.
     pub recording: ReadRecording,
-    /// Maximum number of entries that wait to be written. A page with more patients is never returned.
+    /// Maximum number of entries that wait to be written. If pages are recorded, a page with more patients is
+    /// never returned.
     pub capacity: usize,
 }
 

@@ -149,9 +149,9 @@ pub struct DeletedPatient {
     pub deleted_at: Timestamp,
 }
 
-/// Returns deleted patients that are not erased, in the order of their deletions after the position `after`,
-/// and the position at which the next page starts. Examines at most `limit` deletions. A page can be empty.
-/// `now` is the current time.
+/// Returns deleted patients that are not erased, in the order of their deletions after the position `after`
+/// and up to `until`, and the position after which the next page starts. Examines at most `limit` deletions. A
+/// page can be empty. `now` is the current time.
 ///
 /// # Errors
 ///

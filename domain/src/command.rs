@@ -26,7 +26,8 @@ pub enum PatientCommand {
         /// deleted regardless of its current sequence.
         expected_sequence: Option<u64>,
     },
-    /// Erases a patient, and deletes it first if it is active. A patient with a hold is not erased.
+    /// Erases a patient, and deletes it first if it is active. The command is rejected if the patient has a
+    /// hold that applies `today`.
     ErasePatient {
         /// Reason for the erasure.
         reason: ErasureReason,

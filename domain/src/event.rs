@@ -37,8 +37,8 @@ pub const EVENT_TYPES: [&str; 6] = [
     PATIENT_HOLD_RELEASED,
 ];
 
-/// Names of the fields of events that contain personal data. Version 0.9 of `PatientRegistered` has
-/// `document`.
+/// Names of the event fields that contain personal data. Only version 0.9 of `PatientRegistered` has
+/// `document`, which later became `document_url`.
 pub const PERSONAL_FIELDS: &[&str] = &[
     "name",
     "email",
@@ -88,8 +88,8 @@ pub enum PatientEvent {
             deserialize_with = "present"
         )]
         imported_from: Option<ImportedFrom>,
-        /// Whether the registration is confirmed by email. Stored only if it is not, and never sealed, so
-        /// that the mailer can decide without the key. Since version 1.1.
+        /// Whether the registration is confirmed by email. Stored only if `false`, and never sealed, so the
+        /// mailer can read it without the key. Since version 1.1.
         #[serde(default = "confirmed", skip_serializing_if = "is_confirmed")]
         confirmation: bool,
     },
@@ -135,7 +135,7 @@ pub enum PatientEvent {
         /// Which of the patient's events are unreadable.
         scope: ErasureScope,
     },
-    /// The patient must not be erased for a time. This event replaces an earlier hold.
+    /// The patient must not be erased for a time. This hold replaces an earlier hold.
     PatientHeld {
         /// Last day of the hold, in UTC.
         until: NaiveDate,
@@ -203,8 +203,9 @@ impl PatientEvent {
         }
     }
 
-    /// Whether a stored event asks for no email. The member is never sealed, so this also works for a payload
-    /// that is not opened. A registration of an unknown shape asks for an email.
+    /// Whether a stored event is a registration that asks for no email. The member `confirmation` is never
+    /// sealed, so this also works for a payload that is not opened. A registration of an unknown shape asks
+    /// for an email.
     #[must_use]
     pub fn is_unconfirmed(event_type: &str, payload: &Value) -> bool {
         event_type == PATIENT_REGISTERED && payload.get("confirmation") == Some(&Value::Bool(false))

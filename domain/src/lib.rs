@@ -8,8 +8,8 @@
 //!
 //! - Commands contain parsed values, so events are created only from valid input.
 //! - Events contain plain strings, so history stays readable when the rules for new input change.
-//! - Every stored event can be read: [`upcasters`] converts old shapes to the current shape. Unreadable input
-//!   causes an error. It never causes a panic, and its meaning is never guessed.
+//! - Every event that an earlier version stored can be read: [`upcasters`] converts old shapes to the current
+//!   shape. Any other input causes an error. It never causes a panic, and its meaning is never guessed.
 //! - No error and no `Debug` output of this crate contains patient data, so both can be logged.
 //!
 //! # Overview

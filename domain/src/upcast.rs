@@ -25,8 +25,8 @@ impl EventUpcaster for DocumentBecameDocumentUrl {
     }
 
     fn upcast(&self, mut event: SerializedEvent) -> SerializedEvent {
-        // If both fields exist, renaming would overwrite `document_url`. The event is left unchanged and
-        // fails to deserialize.
+        // If both fields exist, renaming would overwrite `document_url`. The payload is left unchanged, and
+        // deserialization fails.
         if let Some(fields) = event.payload.as_object_mut()
             && !fields.contains_key("document_url")
             && let Some(document) = fields.remove("document")

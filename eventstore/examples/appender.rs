@@ -5,8 +5,7 @@
 //! ```
 //!
 //! `CONCURRENCY` writers append `NUMBER` events in total. Each writer has its own aggregate (`PREFIX-0`,
-//! `PREFIX-1`, …) and appends its events one after the other. The queue commits all appends that are waiting
-//! at the same time together.
+//! `PREFIX-1`, …) and appends its events one after the other. The queue commits waiting appends together.
 
 use std::error::Error;
 use std::process::ExitCode;

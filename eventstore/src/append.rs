@@ -12,7 +12,8 @@
 //! -> insert events and claims, move log_head, commit (one round trip) -> publish the signal -> answer each caller
 //! ```
 //!
-//! On MySQL and MariaDB, a batch of new aggregates is first tried in a single round trip, without reading (`one_trip`).
+//! On MySQL and MariaDB, a batch of new aggregates is first tried in a single round trip, without reading
+//! (`one_trip`).
 //!
 //! Conflicts and taken claims are detected in memory (`decide`) before anything is written, and only the
 //! affected append fails. If a statement fails for a reason that may apply to a single append, such as a

@@ -114,7 +114,7 @@ impl Canonical {
         })
     }
 
-    /// Returns the length of this part in bytes.
+    /// Returns the length of the members before `position`, in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a canonical form is never empty")]
     pub fn len(&self) -> usize {

@@ -88,8 +88,8 @@ impl Database {
     }
 
     /// Seals the personal data of the events that are appended to the log of this database, and opens the
-    /// personal data of the events that are read, also for all clones. The first call counts. The format of
-    /// the log must be sealed ([`crate::LogFormat`]).
+    /// personal data of the events that are read, also for all clones. Only the first call has an effect. The
+    /// format of the log must be sealed ([`crate::LogFormat`]).
     pub fn seal_with(&self, sealing: Sealing) {
         let _ = self.sealing.set(sealing);
     }
@@ -101,8 +101,8 @@ impl Database {
     }
 
     /// Opens the database at `url`: `mysql://user:password@host:port/name` or `sqlite://path`. A MySQL URL
-    /// may list several servers, separated by commas. The server that accepts writes is used, also after it
-    /// changes.
+    /// may list several servers, separated by commas. The server that accepts writes is used, even after
+    /// another server has taken over this role.
     ///
     /// # Errors
     ///
@@ -139,12 +139,14 @@ impl Database {
         })
     }
 
-    /// Uses a replica for reads that may be out of date, also for all clones. The first call counts.
+    /// Uses a replica for reads that may be out of date, also for all clones. Only the first call has an
+    /// effect.
     pub fn read_from(&self, replica: Self) {
         let _ = self.replica.set(replica);
     }
 
-    /// Returns the database for reads that may be out of date: the replica, or this database without one.
+    /// Returns the database for reads that may be out of date: the replica or, if there is no replica, this
+    /// database.
     #[must_use]
     pub fn for_stale_reads(&self) -> &Self {
         self.replica.get().unwrap_or(self)
@@ -198,8 +200,8 @@ impl Database {
         self.pools.dialect()
     }
 
-    /// Returns a connection for reading. On MySQL, its server accepts writes, because a server that does not
-    /// may be out of date. Only the server of a replica may accept no writes.
+    /// Returns a connection for reading. On MySQL, its server accepts writes, because a server that accepts
+    /// no writes may be out of date. Only the server of a replica may accept no writes.
     ///
     /// # Errors
     ///
@@ -226,7 +228,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Timeout`], [`crate::Error::FileLost`].
+    /// [`crate::Error::Timeout`], [`crate::Error::ReadOnly`], [`crate::Error::FileLost`].
     #[cfg(feature = "cqrs")]
     pub(crate) async fn with_library_pool<T>(&self, work: impl AsyncFnOnce(LibraryPool) -> T) -> Result<T> {
         self.library_pool.run(&self.pools, work).await
@@ -237,7 +239,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`] if no connection becomes available before the timeout.
+    /// The errors of [`Database::writer`]; [`crate::Error::Timeout`].
     pub async fn begin(&self) -> Result<Transaction<'static>> {
         Transaction::begin(Held::Owned(self.writer().await?)).await
     }
@@ -246,7 +248,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`] if no connection becomes available before the timeout.
+    /// The errors of [`Database::reader`]; [`crate::Error::Timeout`].
     pub async fn snapshot(&self) -> Result<Transaction<'static>> {
         Transaction::snapshot(Held::Owned(self.reader().await?)).await
     }
@@ -299,10 +301,10 @@ impl Database {
         Ok(busy == 0)
     }
 
-    /// Rewrites an SQLite file, also of the keys, without data that was deleted. SQLite overwrites deleted
-    /// rows with zeros, but can leave copies of rows that it has moved to another page. The earlier versions
-    /// of the pages stay in the write-ahead log until [`Database::truncate_journal`]. Other writers wait
-    /// meanwhile, and the statement has no timeout. On MySQL, does nothing.
+    /// Rewrites the SQLite file, and the SQLite file of the keys, without deleted data. SQLite overwrites
+    /// deleted rows with zeros, but can leave copies of rows that it has moved to another page. The earlier
+    /// versions of the pages stay in the write-ahead log until [`Database::truncate_journal`]. Other writers
+    /// wait meanwhile, and the statement has no timeout. On MySQL, does nothing.
     ///
     /// # Errors
     ///

@@ -17,13 +17,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The claim rules of the log have another version than the rules of the caller, which were read before.
+    /// The claim rules of the log have another version than the rules of the caller: the version has changed
+    /// since the caller read it.
     #[error("the claim rules of the log have changed meanwhile: repeat the command")]
     OtherClaims,
     /// The database could not be reached, or rejected a statement.
     #[error("database: {0}")]
     Database(#[source] DatabaseError),
-    /// The database accepts no writes, because it is a replica or its administrator has made it read-only.
+    /// The database accepts no writes: it is a replica, or its administrator has made it read-only. Also if
+    /// several servers accept writes although only one should.
     #[error("the database is read-only: {0}")]
     ReadOnly(#[source] DatabaseError),
     /// The separate database of the keys failed.

@@ -139,8 +139,9 @@ impl LogFormat {
         seal(database, keyring, keys, |_| true, claims).await
     }
 
-    /// Changes the place of the keys from `from` to `to`. Returns the format afterwards. Appends that were
-    /// prepared for the other place are rejected from now on.
+    /// Changes the format from `from` to `to`, which differ in the place of the keys. If the format is not
+    /// `from`, changes nothing. Returns the format afterwards. Appends that were prepared for another format
+    /// are rejected.
     pub(crate) async fn change_place(database: &Database, from: Self, to: Self) -> Result<Self> {
         let mut transaction = database.begin().await?;
         let lock = Head::lock(transaction.dialect());

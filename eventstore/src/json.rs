@@ -15,7 +15,7 @@ mod strict;
 pub use strict::strict_json;
 pub(crate) use strict::strict_value;
 
-/// Maximum number of nested arrays and objects. MariaDB stores at most this many levels, MySQL 100, and
+/// Maximum nesting depth of arrays and objects. MariaDB stores at most this many levels, MySQL 100, and
 /// SQLite any number.
 pub(crate) const DEPTH: usize = 31;
 /// Largest accepted integer, 2⁵³ − 1, as in RFC 7493. RFC 8785 treats every number as a double, so two larger

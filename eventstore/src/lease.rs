@@ -90,7 +90,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Database`]. The lease is then not held.
+    /// [`crate::Error::Database`], [`crate::Error::Timeout`]. The lease then counts as not held.
     pub async fn hold(&mut self) -> Result<bool> {
         let now = self.clock.now();
         // A later expiry means that the clock has been set back since. The lease would then seem valid for as

@@ -218,7 +218,7 @@ impl EventLog {
     }
 
     /// Returns the time of the first event after `position` that was recorded no later than `now`, or `None`
-    /// if no event matches. Earlier events with later times were recorded by a wrong clock.
+    /// if no event matches. Events between them, with times after `now`, were recorded by a wrong clock.
     ///
     /// # Errors
     ///

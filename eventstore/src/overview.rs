@@ -47,7 +47,7 @@ pub struct ProjectionStatus {
     pub skips: Vec<Skip>,
 }
 
-/// Returns the status of every subscription that has ever run, ordered by name.
+/// Returns the status of every projection and of every subscription that has ever run, ordered by name.
 ///
 /// # Errors
 ///

@@ -135,8 +135,8 @@ pub trait Projection: Send + Sync + 'static {
         aggregate_id: &str,
     ) -> impl Future<Output = crate::Result<bool>> + Send;
 
-    /// Returns the rows of the next aggregates after `after`, in order of aggregate id: at least one unless
-    /// there are no more, and at most `limit`.
+    /// Returns the rows of the next aggregates after `after`, in order of aggregate id: at most `limit` rows,
+    /// and none only if no aggregate follows.
     fn page(
         transaction: &mut Transaction<'_>,
         generation: i64,

@@ -150,7 +150,7 @@ impl EventRepository {
     }
 }
 
-/// The caller recovers the error by downcasting `AggregateError::UnexpectedError`.
+/// Wraps an error, so that the caller can recover it by downcasting `AggregateError::UnexpectedError`.
 fn unexpected(error: impl std::error::Error + Send + Sync + 'static) -> PersistenceError {
     PersistenceError::UnknownError(Box::new(error))
 }

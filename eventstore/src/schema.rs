@@ -15,8 +15,8 @@
 //!   step, so it cannot be added later.
 //! - Never change a step that has run: the database stores its checksum, and [`migrate`] fails if it differs.
 //! - Write statements that can be repeated.
-//! - On MySQL, write `ENGINE=InnoDB` in each `CREATE TABLE`. Tables with another engine are rejected. Their
-//!   names are found after `CREATE TABLE IF NOT EXISTS`.
+//! - On MySQL, write `ENGINE=InnoDB` in each `CREATE TABLE`. Tables with another engine are rejected. The
+//!   check takes the names of the tables from the text after `CREATE TABLE IF NOT EXISTS`.
 //! - A projection needs a table, but no row in `projections`: the engine adds the row.
 
 mod engine;
@@ -158,7 +158,7 @@ pub async fn migrate(
     migrate_to(database, clock, owner, migrations).await
 }
 
-/// Migrates a database that has only the keys of a log
+/// Migrates the schema of a database that is only for the keys of a log
 /// ([`KeyStore::elsewhere`](crate::sealing::KeyStore::elsewhere)), like [`migrate`].
 ///
 /// # Errors

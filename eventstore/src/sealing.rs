@@ -34,8 +34,8 @@
 //! If the keys are in the database of the log, a new key is stored in the transaction of the first event. The
 //! keys can also be in another database ([`KeyStore::elsewhere`], [`schema::migrate_keys`]), so that a backup
 //! of the log's database has no keys, and restoring it brings no erased key back. A new key is then stored
-//! before its events. The log's format and the keys' database name each other, so a program that is connected
-//! to another database stops immediately.
+//! before its events. The log's format records that the keys are in another database, and that database
+//! records the id of the log, so a program that is connected to a wrong database stops immediately.
 //!
 //! [`schema::migrate_keys`]: crate::schema::migrate_keys
 //!

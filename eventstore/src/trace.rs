@@ -41,7 +41,7 @@ pub fn is_on() -> bool {
     TRACER.get().is_some()
 }
 
-/// Creates a span with `make` that continues `parent`, or starts a new trace without a parent. If no tracer
+/// Creates a span with `make` that continues `parent` or, without a parent, starts a new trace. If no tracer
 /// is installed, returns a disabled span without calling `make`.
 pub fn span(parent: Option<&TraceContext>, make: impl FnOnce() -> Span) -> Span {
     let Some(tracer) = TRACER.get() else {

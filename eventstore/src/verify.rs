@@ -139,8 +139,8 @@ pub enum Problem {
     /// until it is corrected.
     HeadTime,
     /// The event's time is earlier than the previous event's time by at most
-    /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). No append records such a time: it goes back, after a
-    /// wrong clock, only by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
+    /// [`CLOCKS_APART`](crate::append::CLOCKS_APART). No append records such a time: after a wrong clock, the
+    /// recorded time steps back only by more than [`CLOCKS_APART`](crate::append::CLOCKS_APART).
     TimeBack,
     /// `log_head` has no row. Its JSON name, `no_head`, is older than the name of the variant.
     #[serde(rename = "no_head")]
@@ -242,7 +242,7 @@ pub async fn verify(
 ///
 /// # Errors
 ///
-/// [`Error::Database`] or [`Error::Timeout`] if the log could not be read.
+/// [`Error::Database`] or [`Error::Timeout`] if the log could not be read; [`Error::MissingHead`].
 pub async fn head(log: &EventLog) -> Result<Result<Head, Mismatch>> {
     let ends = Ends::read(log).await?;
     let mismatch = match ends.before_first() {

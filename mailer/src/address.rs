@@ -19,8 +19,9 @@ pub(crate) fn deliverable(email: &str) -> Result<Address, AddressError> {
     }
 }
 
-/// lettre rejects most non-ASCII marks and symbols before the `@`, although RFC 6531 allows them. Such an
-/// address is accepted if it follows the rules for a patient's email address.
+/// Creates lettre's address from its parts. lettre rejects most non-ASCII marks and symbols before the `@`,
+/// although RFC 6531 allows them. An address with such characters is accepted if it follows the rules for a
+/// patient's email address.
 fn with_local_part(email: &str, local_part: &str, domain: &str) -> Result<Address, AddressError> {
     match Address::new(local_part, domain) {
         Err(AddressError::InvalidUser) if Email::parse(email).is_ok_and(|known| known.as_str() == email) => {

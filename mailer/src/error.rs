@@ -28,7 +28,8 @@ pub enum AttemptError {
     /// whether the server defers all mail. Until then, the failure counts as [`AttemptError::Retry`].
     #[error(transparent)]
     AmbiguousDeferral(DeliveryFailure),
-    /// The whole message was sent, but no reply arrived: the server may or may not have accepted it.
+    /// Sending the message began, but no reply to it arrived: the server may or may not have accepted the
+    /// message.
     #[error(transparent)]
     Unknown(DeliveryFailure),
     /// No mail can be sent at present. This email is not the cause, so the attempt does not count.

@@ -46,7 +46,8 @@ pub struct Notices {
 /// Adds deliveries to the ledger: one for each registration, except imports without a confirmation, and, if
 /// enabled, one or two for an amendment and one for a deletion. When a patient is deleted, cancels the
 /// patient's unsent deliveries, except notices to a previous address and the confirmation of the deletion.
-/// When a patient is erased, cancels all of them. Ignores events of other aggregates and of unknown types.
+/// When a patient is erased, cancels all unsent deliveries of the patient. Ignores events of other aggregates
+/// and of unknown types.
 #[derive(Debug)]
 pub struct MailHandler {
     clock: Arc<dyn Clock>,
@@ -91,8 +92,8 @@ impl PatientChange {
     /// The type of an event determines the change, except for amendments, and for imports without an email.
     /// An event whose payload cannot be read therefore still causes its deliveries. Sending them fails
     /// visibly, and they can be retried with a newer version of the program. An amendment that cannot be read
-    /// may have changed the email address. The amendments of an erased patient cause no deliveries, because
-    /// there is no recipient.
+    /// counts as a change of the email address, because it may be one. The amendments of an erased patient
+    /// cause no deliveries, because there is no recipient.
     fn of(event: &RecordedEvent) -> Option<Self> {
         if event.aggregate_type != Patient::TYPE {
             return None;

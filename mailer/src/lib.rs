@@ -12,15 +12,15 @@
 //!
 //! # Guarantees
 //!
-//! - Every registration has exactly one confirmation, no matter how often the process is killed. Rebuilding a
-//!   projection creates no deliveries.
+//! - Every registration, except an import without a confirmation, has exactly one confirmation, no matter how
+//!   often the process is killed. Rebuilding a projection creates no deliveries.
 //! - No delivery is silently lost: each ends as `sent`, `cancelled` or `dead`. An email that fails is retried
 //!   for about 17 hours ([`schedule`]). If a worker is killed, another worker takes over its rows when the
 //!   lease expires.
 //! - While the server is unreachable or rejects all mail, the worker probes it with one email at a time, and
 //!   no attempts are counted. Other processes can see this state in `mail_workers`. If the server rejects
 //!   only some emails, other emails are not delayed.
-//! - Every attempt is recorded in `mail_attempts`, together with its outcome.
+//! - Every attempt that counts is recorded in `mail_attempts`, together with its outcome.
 //! - An email is sent twice only if the worker dies or the connection is lost after the server accepts the
 //!   email and before the acceptance is recorded. Both copies then have the same `Message-ID`. If the worker
 //!   survives but cannot tell whether the server accepted the email, it retries the email. If the outcome of

@@ -50,8 +50,8 @@ impl Template {
 
     /// Whether the email is cancelled when its patient is deleted.
     ///
-    /// The notice to the previous address is not: it warns a patient whose registration another person may
-    /// have changed, and that person could otherwise suppress the warning by deleting the patient.
+    /// The notice to the previous address is not cancelled: it warns a patient whose registration another
+    /// person may have changed, and that person could otherwise suppress the warning by deleting the patient.
     #[must_use]
     pub const fn ends_with_the_patient(self) -> bool {
         match self {

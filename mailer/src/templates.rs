@@ -45,7 +45,7 @@ impl Templates {
 
     /// Loads the templates in `folder`, which has the same layout as the built-in templates. Built-in
     /// templates replace missing files. Each template is rendered once as a check, and the files are not read
-    /// again. Other templates may include files whose names begin with `_`.
+    /// again. The folder may also have files whose names begin with `_`, which templates may include.
     ///
     /// # Errors
     ///

@@ -81,8 +81,8 @@ impl Transport {
         }
     }
 
-    /// Sends one email. Fails when a timeout or `permit` expires, except while the message is being sent. If
-    /// the future is dropped, the outcome is unknown.
+    /// Sends one email. Fails when a timeout expires, or if `permit` has expired when the message is about to
+    /// be sent. If the future is dropped, the outcome is unknown.
     ///
     /// # Errors
     ///
@@ -114,7 +114,8 @@ impl Transport {
         }
     }
 
-    /// Opens a session with the server, including TLS and the login, and ends it. For files, does nothing.
+    /// Opens a session with the server, including TLS and authentication, and ends it. For files, does
+    /// nothing.
     ///
     /// # Errors
     ///

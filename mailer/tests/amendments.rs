@@ -224,7 +224,7 @@ async fn an_unreadable_event_stops_only_the_emails_that_depend_on_it() {
     assert_eq!(error, "the event cannot be read: unknown event type PatientMoved");
 }
 
-/// Two emails about one event have the same id.
+/// Two emails about one event have the same position in the list.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_the_list_contains_both_emails_about_its_last_event() {
     for stage in Stage::on_every_backend().await {

@@ -80,7 +80,7 @@ async fn a_server_that_is_down_gets_one_probe_and_no_attempt_counts() {
         worker.has_polled_again().await;
         assert_eq!(server.connections(), 1, "{}", stage.name);
 
-        // After each pause, the worker opens_session exactly one more connection.
+        // After each pause, the worker opens exactly one more connection.
         for tried in 2..=4 {
             stage.clock.advance(Duration::from_secs(40));
             wait_until(PATIENCE, "it is tried", async || server.connections() == tried).await;

@@ -12,8 +12,8 @@ use migrations::{Error, STEPS, check, migrate};
 use serde_json::json;
 use testkit::mysql_servers;
 
-/// SHA-384 of each version's statements, from 1 on, as existing databases store it. A database rejects a
-/// version with another checksum, so these values never change.
+/// SHA-384 of the statements of each of the [`versions`], in order, as existing databases store it. A
+/// database rejects a version with another checksum, so these values never change.
 const MYSQL: [&str; 16] = [
     "dbefea4f2316fb9528557d3a976805646305c5bcc34e2f389df12f74de13d212305af01e85b6bd25838189faccfabf2b",
     "3e9ee6a77aaddc0398788484b377e564ced842ce095047678a68d65a7070680d3d6e9ad406f54392ab8fd38bf765e9c4",
@@ -205,7 +205,7 @@ fn each_file_is_a_step() {
     }
 }
 
-/// The engine of a table is checked if its name is found after these words.
+/// The check of a table's engine finds the name of the table only after these words.
 #[test]
 fn each_table_of_mysql_is_created_only_if_it_does_not_exist() {
     for step in STEPS {

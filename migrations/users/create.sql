@@ -26,5 +26,5 @@ GRANT CREATE, UPDATE ON log_head TO patients_migrate;
 GRANT CREATE, UPDATE ON log_format TO patients_migrate;
 GRANT CREATE, UPDATE, DELETE ON _sqlx_migrations TO patients_migrate;
 
--- mysqldump, mariadb-dump.
+-- For mysqldump and mariadb-dump.
 GRANT SELECT ON * TO patients_backup;

@@ -23,5 +23,5 @@ GRANT CREATE, UPDATE ON leases TO patients_migrate;
 GRANT CREATE, UPDATE ON key_store TO patients_migrate;
 GRANT CREATE, UPDATE, DELETE ON _sqlx_migrations TO patients_migrate;
 
--- mysqldump, mariadb-dump.
+-- For mysqldump and mariadb-dump.
 GRANT SELECT ON * TO patients_backup;

@@ -80,8 +80,9 @@ pub fn is_erasure(event: &RecordedEvent) -> bool {
     event.aggregate_type == Patient::TYPE && event.event_type == PATIENT_ERASED
 }
 
-/// Destroys the data key of a patient, which was erased at `at`. `session` is a session of the log. The time
-/// of the destruction is recorded as `at`, so it does not change if the key is destroyed again.
+/// Destroys the data key of a patient who was erased at `at`. `session` is a session of the log. `at` is
+/// recorded as the time of the destruction, and stays unchanged if the key is destroyed again. Returns the
+/// recorded time.
 ///
 /// # Errors
 ///

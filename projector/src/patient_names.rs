@@ -15,7 +15,7 @@ pub const PATIENT_NAMES: &str = "patient_names";
 
 const INSERT: &str = "INSERT INTO patient_names (generation, word, id) VALUES";
 
-/// Smallest number of database rows in a page. It exceeds the number of words of a name.
+/// Smallest number of database rows in a page. It exceeds the maximum number of words of a name.
 const SMALLEST_PAGE: u32 = 64;
 
 /// The table with the search words of active patients.

@@ -36,8 +36,8 @@ pub struct PatientRow {
     pub mailbox_hash: Option<i64>,
 }
 
-/// Returns the search key of an email address in the table: the first 8 bytes of the SHA-256
-/// hash of the [`mailbox_key`]. Different addresses can have the same hash, so readers compare the addresses.
+/// Returns the search key of an email address in the table: the first 8 bytes of the SHA-256 hash of the
+/// [`mailbox_key`]. Different addresses can have the same hash, so readers compare the addresses.
 pub(crate) fn mailbox_hash(email: &str) -> i64 {
     let hash = Sha256::digest(mailbox_key(email));
     let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 8], &[]));

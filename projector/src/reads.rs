@@ -124,7 +124,7 @@ pub enum PageSource {
     Patients,
     /// The table of the patients, and the table of the words of their names.
     Names,
-    /// The table of the patients of the database that is up to date, by email.
+    /// The table of the patients, by email, in the primary database and never in the replica.
     Email,
 }
 

@@ -210,11 +210,11 @@ pub(super) fn check(path: &Path, trusted: &[Trusted], trust: &ProofTrust, json: 
 /// The parts of a consistent proof that the trusted heads confirm.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    /// The log is trusted, or the proof claims nothing beyond an earlier log that is trusted.
+    /// Whether the log is trusted, or the proof claims nothing beyond an earlier log that is trusted.
     tree: bool,
-    /// Either log is trusted.
+    /// Whether the log or the earlier log is trusted.
     head: bool,
-    /// The event is trusted by its own hash, which confirms nothing about the rest of the log.
+    /// Whether the event is trusted by its own hash, which confirms nothing about the rest of the log.
     event: bool,
 }
 

@@ -14,7 +14,7 @@ use crate::exit_code::NoAnswer;
 use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 
-/// Verifies the log and, with `reads`, also the record of reads, which is compared with these links.
+/// Verifies the log. With `reads`, also verifies the record of reads, and compares it with these links.
 pub(super) async fn run(
     log: &EventLog,
     trusted: Vec<Trusted>,

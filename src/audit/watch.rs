@@ -47,7 +47,7 @@ pub(crate) struct WatchArguments {
     silence: Option<Duration>,
 }
 
-/// The time after which a log counts as silent, unless the arguments or the witnesses determine another time.
+/// The time after which a log counts as silent, unless the arguments set another time.
 const SILENCE: Duration = Duration::from_mins(10);
 
 impl WatchArguments {

@@ -6,8 +6,10 @@ use super::Finding;
 
 /// Smallest `max_allowed_packet` with which exports and rebuilds are fast, in bytes.
 const PACKET: u64 = 16 * 1024 * 1024;
-/// Distances between clocks, in microseconds. Events of a clock that is five minutes behind are rejected.
+/// Difference between two clocks, in microseconds, from which the check warns.
 const CLOCKS_DIFFER: i64 = 1_000_000;
+/// Difference between two clocks, in microseconds, from which the check fails. Appends are rejected if the
+/// clocks differ by more than five minutes.
 const CLOCKS_CONFLICT: i64 = 60_000_000;
 /// Minimum timeout, in milliseconds, that is longer than any outage of a replica: a day.
 const LONG_TIMEOUT: u64 = 24 * 60 * 60 * 1000;

@@ -12,8 +12,9 @@ use crate::output;
 use crate::sealing;
 use crate::settings::Settings;
 
-/// Free space of a disk, in bytes.
+/// Free space of a disk, in bytes, below which the check warns.
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
+/// Free space of a disk, in bytes, below which the check fails.
 const NO_SPACE: u64 = 100 * 1024 * 1024;
 
 /// Returns the checks of the other servers, and of the disks of the files that this configuration uses.

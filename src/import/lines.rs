@@ -55,7 +55,7 @@ impl Lines {
         line.unwrap_or(&self.line)
     }
 
-    /// Number of that line, from 1.
+    /// Number of the line that was read last, from 1.
     pub(super) const fn number(&self) -> u64 {
         self.number
     }

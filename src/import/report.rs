@@ -12,12 +12,12 @@ use crate::audit::PartFile;
 /// Number of bytes that are written together.
 const BUFFER: usize = 64 * 1024;
 
-/// The report. A file gets its final name when the import has ended. Without a file, the reasons are only
-/// counted and logged, because the log must not contain old ids.
+/// The report. A file gets its final name when the import has ended. Without a file, only the number of rows
+/// for each kind of reason is logged, because log lines must not contain old ids.
 pub(super) struct Report {
     file: Option<(PathBuf, PartFile)>,
     buffer: Vec<u8>,
-    /// Numbers of reasons that are not written.
+    /// Number of reasons of each kind, if no file is written.
     counts: BTreeMap<(Option<Field>, Code), u64>,
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Row {
 /// What was read at a place.
 pub(super) enum Read {
     Row(Row),
-    /// There is no patient at this place.
+    /// There is no readable patient at this place.
     Unfit(Unfit),
 }
 

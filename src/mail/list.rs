@@ -67,8 +67,8 @@ pub(super) async fn show(settings: &Settings, id: Position, format: OutputFormat
     output::write(&out)
 }
 
-/// Writes the header of the table of deliveries. Its times are in UTC, to the minute. Its lines have at most
-/// [`WIDTH`] columns, and the error of a delivery has its own line.
+/// Writes the header of the table of deliveries. The times in the table are in UTC, to the minute. The lines
+/// have at most [`WIDTH`] columns, and the error of a delivery has its own line.
 fn head(out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,

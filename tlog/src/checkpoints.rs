@@ -114,7 +114,7 @@ impl SignedCheckpoints {
     }
 
     /// Stores a signed checkpoint. A stored checkpoint with the same size and root keeps its signatures, and
-    /// gets the new signatures too. `has_quorum` is whether the checkpoint needs no cosignatures.
+    /// gets the new signatures too. `has_quorum` must be set if the checkpoint needs no cosignatures.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl SignedCheckpoints {
     }
 
     /// Adds the cosignatures of witnesses of the policy to a stored checkpoint, and returns whether it has
-    /// the quorum of the policy. Cosignatures from the future are rejected.
+    /// the quorum of the policy. Cosignatures more than 5 minutes in the future are rejected.
     ///
     /// # Errors
     ///

@@ -81,7 +81,7 @@ pub enum KeyFileError {
 pub struct KeyFile(PathBuf);
 
 impl KeyFile {
-    /// Names the file at `path`, which need not exist.
+    /// Creates a reference to the file at `path`, which need not exist.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
         Self(path)

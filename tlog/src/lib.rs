@@ -22,7 +22,8 @@
 //!
 //! [`Signer`] signs a checkpoint when the log has grown. It must never sign two roots of one size:
 //!
-//! - A lease makes one process the signer, and a lock makes one process of a machine use the state file.
+//! - A lease makes one process the signer, and a lock ensures that only one process of a machine uses the
+//!   state file.
 //! - The state file beside the key has the last checkpoint that may have been signed. It is durable before
 //!   the checkpoint is signed. Restoring the database does not restore an older state.
 //! - Before a checkpoint is signed, the roots at the size of the state and at the size of the newest stored

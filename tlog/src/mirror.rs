@@ -97,7 +97,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Names the folder, which is created if it does not exist.
+    /// Creates a reference to the folder. [`Mirror::update`] creates the folder if it does not exist.
     #[must_use]
     pub const fn new(folder: PathBuf) -> Self {
         Self { folder }
@@ -213,7 +213,7 @@ impl Mirror {
         }
     }
 
-    /// Returns what verifies a tile of the tree of `size` leaves.
+    /// Returns the hashes that verify a tile of the tree of `size` leaves.
     fn expected(
         &self,
         edge: &Edge,
@@ -279,7 +279,7 @@ impl Edge {
     }
 }
 
-/// What verifies a tile.
+/// The hashes that verify a tile.
 enum Expected {
     /// The root of a full tile.
     Root(Hash),

@@ -76,12 +76,12 @@ pub struct Seen {
     pub size: u64,
     /// Whether the checkpoint is larger than each checkpoint that was seen before.
     pub is_newer: bool,
-    /// Whether enough witnesses have cosigned.
+    /// Whether enough witnesses have cosigned the newest checkpoint.
     pub has_quorum: bool,
     /// The latest time, in seconds since 1970-01-01 UTC, at which enough witnesses had stated that this
     /// checkpoint or an earlier one was the newest. `None` if no checkpoint with a quorum was seen.
     pub attested_at: Option<u64>,
-    /// Whether a cosignature has a time in the future. Its time is ignored.
+    /// Whether a cosignature has a time more than 5 minutes in the future. This time is ignored.
     pub is_ahead: bool,
 }
 
@@ -96,7 +96,7 @@ pub struct Monitor {
 
 impl Monitor {
     /// Makes a monitor that trusts checkpoints by this policy. `last` is the last checkpoint that was seen,
-    /// and `attested` the last one with a quorum, as returned by [`Monitor::attested`].
+    /// and `attested` the last checkpoint with a quorum, as returned by [`Monitor::attested`].
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ pub(crate) fn keep_cosignatures(newest: &mut SignedCheckpoint, earlier: &SignedC
             let latest = lines
                 .filter(|line| line.is_of(key))
                 .max_by_key(|line| line.bytes());
-            // A note without room keeps what it has.
+            // If the note has no room, it stays unchanged.
             let _ = latest.map(|line| newest.add(line.clone()));
         }
     }

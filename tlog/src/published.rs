@@ -23,12 +23,12 @@ pub enum NoProof {
     /// No checkpoint has been signed, or none has been cosigned by enough witnesses.
     #[error("no checkpoint has been signed, and cosigned by enough witnesses, yet")]
     NoCheckpoint,
-    /// The newest signed checkpoint does not cover the position.
+    /// The checkpoint against which the event is to be proved does not cover the position.
     #[error("the newest signed checkpoint covers the positions 1 to {size}, but not {position}")]
     NotCovered {
         /// The requested position.
         position: Position,
-        /// Size of the newest signed checkpoint.
+        /// Size of this checkpoint.
         size: u64,
     },
     /// The event is too long for the extra data of a proof.

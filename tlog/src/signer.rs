@@ -42,7 +42,7 @@ pub struct Signer {
 pub enum Outcome {
     /// A checkpoint of this size was signed and stored.
     Signed(u64),
-    /// The newest checkpoint covers the log, which has this size. It is 0 if the log is empty.
+    /// The newest checkpoint covers the whole log, which has this size (0 if the log is empty).
     UpToDate(u64),
     /// Another process holds the lease or has locked the state file.
     Elsewhere,
@@ -253,8 +253,9 @@ impl Signer {
             .is_none_or(|witnesses| witnesses.quorum() == 0)
     }
 
-    /// Signs a checkpoint of the current log, if the log has grown since the newest checkpoint. The caller
-    /// must hold the lease, which is renewed while the tiles are extended.
+    /// Signs a checkpoint of the current log, unless the newest checkpoint already covers the whole log and
+    /// is signed with this key. The caller must hold the lease, which is renewed while the tiles are
+    /// extended.
     ///
     /// # Errors
     ///

@@ -15,8 +15,9 @@ use crate::error::TlogError;
 use crate::http::{self, HttpError};
 use crate::published::PublishedLog;
 
-/// Maximum length of a tile, and of an entry bundle: 256 entries with their lengths.
+/// Maximum length in bytes of a tile: 256 hashes.
 const MAX_TILE_LEN: usize = 256 * 32;
+/// Maximum length in bytes of an entry bundle: 256 entries with their lengths.
 const MAX_BUNDLE_LEN: usize = 256 * (2 + 65_535);
 
 /// Reason why a published log cannot be read.
@@ -78,8 +79,8 @@ pub struct RemoteLog {
 }
 
 impl RemoteLog {
-    /// Names the log below a URL, such as `https://api.example.com/log`. Returns `None` unless it is an
-    /// `http` or `https` URL without credentials, query and fragment.
+    /// Creates a reference to the log below a URL, such as `https://api.example.com/log`. Returns `None`
+    /// unless it is an `http` or `https` URL without credentials, query and fragment.
     #[must_use]
     pub fn new(base: &str, client: Client) -> Option<Self> {
         let base = http::base_url(base)?;

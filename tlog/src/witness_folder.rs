@@ -118,8 +118,8 @@ impl WitnessFolder {
     }
 
     /// Keeps a checkpoint in conflict with the cosigned checkpoint, and a copy of the cosigned checkpoint
-    /// beside it, with the suffix `.cosigned`. Returns the path of the file, or `None` if the checkpoint is
-    /// kept already or if there are too many.
+    /// beside it, with the suffix `.cosigned`. Returns the path of the file, or `None` if the checkpoint or
+    /// the maximum number of conflicts is kept already.
     ///
     /// # Errors
     ///

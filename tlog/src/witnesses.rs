@@ -24,10 +24,11 @@ use crate::published::PublishedLog;
 
 pub use probe::{Probe, ProbeError};
 
-/// First and longest pause after a request. The first one also follows a successful request.
+/// First and longest pause after a request. The first pause also follows a successful request.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// Maximum number of requests of one attempt. A witness rejects the first request if this process does not
-/// know what it has cosigned, and the second one if another process asks it at the same time.
+/// know what the witness has cosigned, and the second request if another process asks the witness at the same
+/// time.
 const REQUESTS: usize = 3;
 /// Interval at which a witness cosigns the newest checkpoint again while the log does not grow. The times of
 /// the cosignatures show monitors that the checkpoint is still the newest.
@@ -130,8 +131,8 @@ pub struct Witnesses {
 }
 
 impl Witnesses {
-    /// Makes the list of the witnesses of the log with this key. A checkpoint has its quorum if `quorum` of
-    /// them have cosigned it.
+    /// Makes the list of the witnesses of the log with this key. A checkpoint has its quorum if `quorum`
+    /// witnesses have cosigned it.
     ///
     /// # Errors
     ///

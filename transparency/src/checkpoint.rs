@@ -18,7 +18,7 @@ pub enum CheckpointError {
     /// The note around the checkpoint is malformed.
     #[error(transparent)]
     Note(#[from] NoteError),
-    /// Fewer than three lines, or an empty line.
+    /// Fewer than three lines, or no newline at the end.
     #[error("a checkpoint has at least three lines, and none is empty")]
     Lines,
     /// The origin or an extension line is empty or contains control characters.

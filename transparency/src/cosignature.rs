@@ -92,8 +92,8 @@ pub enum MergeError {
 ///
 /// # Errors
 ///
-/// Returns an error if no cosignature is from a known witness, or if any of these is invalid. In this case,
-/// the checkpoint is unchanged.
+/// Returns an error if no cosignature is from a known witness, if a cosignature of a known witness is invalid
+/// or has the time 0, or if the note would exceed a limit. In this case, the checkpoint is unchanged.
 pub fn merge<'k>(
     checkpoint: &mut SignedCheckpoint,
     signatures: &[Signature],

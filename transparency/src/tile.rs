@@ -29,7 +29,7 @@ pub(crate) const HEIGHT: u8 = 8;
 /// Largest level that a path can have. Tiles of trees with at most [`MAX_SIZE`] leaves have levels up to 7.
 const MAX_LEVEL: u8 = 63;
 
-/// Longest path: three-digit elements of the largest index.
+/// Maximum length of a path in bytes, which suffices for the largest index in elements of three digits.
 const MAX_PATH_LEN: usize = 48;
 
 /// What a tile contains.

@@ -106,7 +106,8 @@ fn flipped(hash: Hash, bit: usize) -> Hash {
     hash
 }
 
-/// Go ignores the unused bits of the last character of base64. This crate rejects them.
+/// Whether two notes differ only in the unused bits of the last character of base64. Go ignores these bits,
+/// and this crate rejects a note in which they are set.
 fn only_unused_bits_differ(text: &str, other: &[u8]) -> bool {
     let decode = |line: &str| {
         let engine = base64::engine::GeneralPurpose::new(

@@ -37,8 +37,8 @@ pub fn invalid(name: &HeaderName, message: &str) -> RequestError {
     RequestError::Invalid(vec![FieldProblem::new(name.as_str(), message)])
 }
 
-/// `Idempotency-Key`: 1 to 255 visible ASCII characters, with quotation marks (as the draft requires) or
-/// without.
+/// Returns the `Idempotency-Key`: 1 to 255 visible ASCII characters, with quotation marks (as the draft
+/// requires) or without. `None` if the header was not sent.
 ///
 /// # Errors
 ///
@@ -79,7 +79,8 @@ pub fn none_match(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// `If-Match` with one entity tag as returned by `GET`. `*` matches any version, and yields `None`.
+/// Returns the version in `If-Match`, whose value is one entity tag as returned by `GET`. `None` if the
+/// header was not sent, or is `*`, which matches any version.
 ///
 /// # Errors
 ///

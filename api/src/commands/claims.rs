@@ -14,11 +14,11 @@ pub enum ClaimScheme {
     Upgrading,
     /// Patients hold the claims of this rule.
     Rule(EmailUniqueness),
-    /// The rule `from` applies to all patients, and the rule `to` applies to new values.
+    /// The rule is being changed.
     Changing {
         /// The rule that applies to all patients.
         from: EmailUniqueness,
-        /// The rule that applies later.
+        /// The rule that applies to new values, and later to all patients.
         to: EmailUniqueness,
     },
 }
@@ -238,12 +238,14 @@ impl ClaimRules for EmailClaims {
         self.sealed.as_ref().map(|(_, scheme)| scheme.version())
     }
 
-    /// A claim of an erased patient would let an attacker with the keyring test guessed emails.
+    /// Whether the patient is erased. A claim of an erased patient would let an attacker with the keyring
+    /// test guessed emails.
     fn releases_all(&self, events: &[NewEvent]) -> bool {
         events.iter().any(|event| event.event_type == PATIENT_ERASED)
     }
 
-    /// Registrations are compared with the plain claims of an upgraded log until all of them are replaced.
+    /// Whether the log is being upgraded. Registrations are compared with its plain claims until all plain
+    /// claims are replaced.
     fn keeps_earlier_claims(&self) -> bool {
         matches!(self.sealed, Some((_, ClaimScheme::Upgrading)))
     }

@@ -95,7 +95,7 @@ impl Commands {
             .map_err(|TooEarly { until }| CommandError::Retained { until })
     }
 
-    /// Returns the erasure of a patient, if the log has it, after the data key was destroyed.
+    /// Returns the erasure of a patient, if the log has it. First destroys the patient's data key.
     async fn found_erasure(&self, id: Uuid) -> Result<Option<Erasure>, CommandError> {
         let found = erasure::find(&self.log, id).await.map_err(unread)?;
         if let Some(erasure) = &found {

@@ -13,7 +13,8 @@ use super::record::{ReadKind, ReadOutcome, ReadRecord, Via};
 use super::writer::{chain_end, insert};
 use crate::ids::new_id;
 
-/// Number of entries at which a statement that deletes entries ends. It deletes whole links.
+/// Number of entries after which a statement takes no further link. It deletes all entries of each of its
+/// links, so it can delete more entries than this.
 const BATCH: i64 = 1000;
 /// Maximum number of links that one statement prunes.
 const LINKS: i64 = 500;

@@ -17,8 +17,8 @@ use super::metrics;
 use super::record::NotRecorded;
 use super::writer::ChainWriter;
 
-/// Number of entries from which no further entries are written together. The entries of one request are
-/// written together, so there can be more.
+/// Number of entries after which a transaction takes no further entries. The entries of one request are
+/// written together, so a transaction can write more entries than this.
 const LARGEST: usize = 500;
 /// Pause after the first failed write of entries that are kept. It doubles with each failure.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);

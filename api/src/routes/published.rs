@@ -195,7 +195,7 @@ async fn receipt(State(api): State<Api>, PatientId(id): PatientId) -> Result<Res
     Ok(proof_response(&proof))
 }
 
-/// Returns a proof that only the caller may read.
+/// Returns the response with a proof, which must not be cached.
 pub(super) fn proof_response(proof: &TlogProof) -> Response {
     response(proof.to_string(), TEXT, NO_STORE)
 }

@@ -212,7 +212,7 @@ async fn simultaneous_amendments_are_each_decided_on_the_newest_state() {
             "document_url": "https://example.com/other.jpg",
         });
         assert_eq!((read.body, rig.head().await), (expected, 4));
-        // Only one of an amendment and registrations gets a free email.
+        // If an amendment and a registration use the same free email, only one of them succeeds.
         let free = json!({"email": "free@example.com"});
         let body = patient("free@example.com");
         let (amended, registered) = tokio::join!(amend(&rig, &id, &free), rig.post("/register", &body));
@@ -255,7 +255,7 @@ async fn a_late_copy_gets_the_first_answer_and_undoes_nothing() {
             let refused = amend_with(&rig, &id, headers, &jon).await;
             is_problem(&refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-request");
         }
-        // The same key means another amendment of another patient.
+        // For another patient, the same key belongs to another amendment.
         let jane = rig.register("jane@example.com").await.id().to_owned();
         assert_eq!(amend_with(&rig, &jane, &keyed, &jon).await.status, StatusCode::OK);
         rig.delete(&id).await;

@@ -196,7 +196,7 @@ async fn certificate(rig: &Rig, id: &str) -> Answer {
     rig.get(&format!("{}/certificate", erasure(id))).await
 }
 
-/// Lets the mailer process all events. It has no emails to send.
+/// Moves the checkpoint of the mailer to the head, as if the mailer had processed all events.
 async fn pass_mail(rig: &Rig) {
     let position = rig.head().await;
     rig.execute("DELETE FROM checkpoints WHERE name = 'mailer'").await;

@@ -244,7 +244,7 @@ async fn with_the_override_a_patient_who_requests_it_is_erased_at_once() {
         is_problem(&erase(&rig, &id, reason).await, "retention-period");
     }
     assert!(erase(&rig, &id, "request").await.status.is_success());
-    // A hold stands above the request.
+    // A hold rejects even an erasure that the patient requests.
     let other = rig
         .post("/register", &patient("b@example.com"))
         .await

@@ -9,7 +9,7 @@ use web::Listening;
 use crate::refusals::{Answer, exchange};
 use crate::rig::{Rig, Served};
 
-/// Names. Each contains a letter, as the rules for names require.
+/// Names. Each contains a letter or a digit, as the rules for names require.
 const NAMES: &[&str] = &[
     "Robert'); DROP TABLE events;--",
     "\" OR \"\"=\"\" --",

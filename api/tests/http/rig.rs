@@ -264,7 +264,7 @@ impl Rig {
         events[0].metadata["actor"].as_str().unwrap().to_owned()
     }
 
-    /// Blocks all appends until the returned transaction is dropped.
+    /// On SQLite, blocks all appends until the returned transaction is dropped.
     pub(crate) async fn hold_the_database(&self) -> Transaction<'_> {
         self.log.database().begin().await.unwrap()
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Answer, Rig};
 
-/// Changes the rule of the log behind the back of the API, without changing claims.
+/// Changes the rule of the log in the database, without the API and without changing claims.
 async fn set_rule(rig: &Rig, rule: EmailUniqueness) {
     let database = rig.log.database();
     let (from, to) = (
@@ -151,7 +151,7 @@ async fn during_a_change_both_rules_apply_to_new_values() {
             );
         }
         assert!(replace(rule(off), change(off, email)).await);
-        // A process cannot go on from another state than the log's.
+        // A change is rejected if it does not begin with the current state of the log.
         assert!(!replace(rule(off), rule(email)).await);
         let eva = register(&rig, "Eva", "b@example.com").await;
         is_taken(&register(&rig, "Eva", "b@example.com").await);

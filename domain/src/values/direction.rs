@@ -12,7 +12,7 @@ use super::text::{self, ControlCharacter};
 ///
 /// # Errors
 ///
-/// [`ControlCharacter`] if a directional character inside the text is an override or has no counterpart. An
+/// [`ControlCharacter`] if a directional character that remains is an override or has no counterpart. An
 /// unpaired character would affect the text that follows. An override can make a name look like another name.
 pub(super) fn trimmed(input: &str) -> Result<Cow<'_, str>, ControlCharacter> {
     let text = text::trimmed(input);

@@ -13,9 +13,9 @@ use super::text::{self, ControlCharacter};
 ///
 /// The URL follows the URL standard (WHATWG), without its error correction. `https:example.com`,
 /// `https:///example.com` and backslashes, which browsers correct, are rejected, because other programs find
-/// a different host or no host in these URLs. The host is an IP address or a server name. Spaces, quotes and
-/// angle brackets are rejected because they end a URL in running text (RFC 3986 appendix C). A user name or
-/// password is rejected because every reader of the patient could see it.
+/// a different host or no host in these URLs. The host is an IP address or a server name. White space, double
+/// quotes and angle brackets are rejected because they end a URL in running text (RFC 3986 appendix C). A
+/// user name or password is rejected because every reader of the patient could see it.
 ///
 /// Surrounding white space and invisible characters are dropped. The rest is stored as written, without
 /// changing case or normalization form, because a different spelling can identify a different document. The
@@ -38,7 +38,7 @@ pub enum DocumentUrlError {
     /// The URL does not start with one of these schemes and `://`.
     #[error("must start with {0}")]
     Scheme(UrlSchemes),
-    /// The URL contains a space, a quote, an angle bracket or a backslash.
+    /// The URL contains white space, a double quote, an angle bracket or a backslash.
     #[error("must not contain spaces, quotes, < > or \\; percent-encode them, such as %20 for a space")]
     UnexpectedCharacter,
     /// The URL contains a user name or password before the host.

@@ -161,8 +161,9 @@ fn uncomposed_claim_key(email: &str) -> String {
     }
 }
 
-/// Converts each character separately. `str::to_lowercase` converts a capital sigma according to its position
-/// in the word, so an address would have different keys in upper and in lower case.
+/// Returns the text in lower case, with each character converted separately. `str::to_lowercase` converts a
+/// capital sigma according to its position in the word, so an address would have different keys in upper and
+/// in lower case.
 fn lower_case(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }

@@ -5,8 +5,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::direction;
 use super::text::{self, ControlCharacter};
 
-/// A patient's name: 1 to 200 characters as people count them, including at least one letter or digit in any
-/// script.
+/// A patient's name: 1 to 200 characters as people count them, with at most 800 code points, including at
+/// least one letter or digit in any script.
 ///
 /// Surrounding white space and invisible characters are dropped. The name is stored in Normalization Form C.
 /// Joiners and directional marks inside the name are part of the spelling and are kept, as are paired

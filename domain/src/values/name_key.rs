@@ -57,7 +57,8 @@ fn first(characters: impl Iterator<Item = char>) -> Option<String> {
     (!key.is_empty()).then_some(key)
 }
 
-/// Convert to upper case first. Upper case unifies both lower-case forms of sigma, and `ß` with `ss`.
+/// Returns the compatibility decomposition of a name without case. The name is converted to upper case first,
+/// because upper case unifies both lower-case forms of sigma, and `ß` with `ss`.
 fn folded(name: &str) -> impl Iterator<Item = char> + '_ {
     DecomposingNormalizerBorrowed::new_nfkd()
         .normalize_iter(name.chars())

@@ -29,8 +29,8 @@ const MAX_QUERY_WORDS: usize = 8;
 ///
 /// - Compatibility decomposition (NFKD) and full case folding: `ß` and `ẞ` become `ss`, `ς` becomes `σ`, and
 ///   `İ` and `ı` become `i`.
-/// - Removal of the accents of Latin, Greek and Cyrillic letters and of Arabic, Hebrew and Syriac vowel
-///   points. The marks of other scripts are kept, because in those scripts they work like letters.
+/// - Removal of Arabic, Hebrew and Syriac vowel points, and of the accents of Latin, Greek and Cyrillic
+///   letters. The marks of other scripts are kept, because in those scripts they work like letters.
 /// - Replacement of Latin letters with a stroke or a hook by plain letters (`đ` by `d`, `ł` by `l`), and of
 ///   `æ`, `œ` and `þ` by `ae`, `oe` and `th`.
 /// - Replacement of the Arabic letters that are often confused (`أ`, `إ`, `آ` and `ٱ` by `ا`, `ة` by `ه`, `ى`
@@ -93,10 +93,10 @@ pub enum NameQueryError {
     /// The query contains no word.
     #[error("must contain at least one letter or digit")]
     Empty,
-    /// A word of the query has more characters than search words.
+    /// A word of the query has more than 64 characters.
     #[error("must not contain words of more than {MAX_WORD_CHARS} characters")]
     TooLong,
-    /// The query has too many words.
+    /// The query has more than 8 words.
     #[error("must contain at most {MAX_QUERY_WORDS} different words")]
     TooManyWords,
 }

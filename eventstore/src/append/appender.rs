@@ -189,10 +189,11 @@ impl Appender {
     }
 
     /// Commits `items`. Retries while the database is unavailable: for [`RETRY_FOR`] or, if an attempt may
-    /// have been committed, for [`AppendOptions::outcome_wait`].
+    /// have been committed, for [`AppendOptions::outcome_wait`], but not beyond
+    /// [`AppendOptions::answer_within`].
     ///
-    /// An error says that the last attempt wrote nothing; `doubts` then has the attempts that may have been
-    /// committed nevertheless.
+    /// An error means that the last attempt wrote nothing. `doubts` then contains the attempts that may have
+    /// been committed nevertheless.
     async fn commit(&mut self, items: &[Append], doubts: &mut Doubts) -> Result<Vec<Outcome>, AppendError> {
         let mut batch = Batch {
             items,
@@ -254,7 +255,7 @@ impl Appender {
         }
     }
 
-    /// Returns until when a batch is retried that failed first at `failed_first`.
+    /// Returns the time until which a batch that first failed at `failed_first` is retried.
     fn retry_until(&self, failed_first: Instant, batch: &Batch<'_>) -> Instant {
         let wait = if batch.doubts.is_empty() {
             RETRY_FOR

@@ -77,9 +77,9 @@ impl CheckedClock {
         })
     }
 
-    /// Returns the time at which to record the next event after a last event recorded at `head`, if the clock
-    /// of the database turns out to be within [`CLOCKS_APART`] of it. Returns `None` if the last event is
-    /// ahead of this clock.
+    /// Returns the time at which to record the next event after a last event recorded at `head`. The time is
+    /// valid only if the database's clock turns out to be within [`CLOCKS_APART`] of it. Returns `None` if
+    /// the last event is ahead of this clock.
     pub(super) fn unchecked(&self, head: Timestamp) -> Option<Timestamp> {
         let now = self.clock.now();
         (now >= head).then_some(now)

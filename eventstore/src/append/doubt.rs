@@ -20,7 +20,7 @@ struct Doubt {
     notices: Vec<Notice>,
 }
 
-/// What the attempts that were committed decided.
+/// The combined result of the attempts that were committed.
 pub(super) struct Committed {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) notices: Vec<Notice>,
@@ -78,8 +78,8 @@ impl Doubts {
     }
 
     /// Looks for the attempts in the log. If at least one of them was committed, returns the outcomes of the
-    /// batch. An append that several attempts decided was written if one of them wrote it;
-    /// otherwise, `latest` or the last of the committed attempts decides.
+    /// batch. An append counts as written if one of the committed attempts wrote it. Otherwise, its outcome
+    /// is the outcome in `latest` or, without `latest`, in the last committed attempt.
     pub(super) async fn committed(
         &self,
         connection: &mut Connection,
@@ -114,7 +114,8 @@ impl Doubts {
         }))
     }
 
-    /// Returns `error`, which says that nothing was written, as an error that is true for these attempts.
+    /// Returns `error`, which means that nothing was written, as [`AppendError::InDoubt`] if one of these
+    /// attempts may have been committed.
     pub(super) fn qualify(&self, error: AppendError) -> AppendError {
         match error {
             AppendError::Unavailable(cause)

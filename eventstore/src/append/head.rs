@@ -100,7 +100,7 @@ pub(super) struct Locked<'r> {
     /// The database's clock; `None` for SQLite.
     pub(super) database_clock: Option<Timestamp>,
     pub(super) rules: LogRules,
-    /// Rows of the statements after the statement that locks the head.
+    /// Rows of the statements that the caller has added after the statements of [`HeadCheck::ask`].
     pub(super) rows: &'r [Row],
 }
 

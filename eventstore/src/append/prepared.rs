@@ -17,7 +17,7 @@ use crate::sealing::{KeyStore, WrappedKey};
 pub const MAX_EVENTS: usize = 100;
 /// Maximum size of one event in canonical form, in bytes.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
-/// Maximum number of nested arrays and objects in an event's payload or metadata.
+/// Maximum nesting depth of arrays and objects in an event's payload or metadata.
 pub const MAX_EVENT_DEPTH: usize = DEPTH;
 
 /// Events of one aggregate, appended together or not at all, and their changes to the aggregate's claims.

@@ -1,4 +1,5 @@
-//! The transaction that appends a batch in two round trips: it locks and reads the log, then decides and writes.
+//! The transaction that appends a batch in two round trips: it locks and reads the log, then decides and
+//! writes.
 
 use std::collections::HashSet;
 

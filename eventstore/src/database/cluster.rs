@@ -33,7 +33,7 @@ const SINGLE_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFOR
 const MULTI_PRIMARY: &str = "SET SESSION group_replication_consistency = 'BEFORE'";
 
 impl Cluster {
-    /// Returns the cluster from the rows of [`ASK`]; `None` for a server that belongs to none.
+    /// Returns the cluster from the rows of [`ASK`]; `None` if the server belongs to no cluster.
     pub(super) fn of(rows: &[MySqlRow]) -> sqlx::Result<Option<Self>> {
         let mut cluster = None;
         for row in rows {

@@ -157,7 +157,7 @@ pub(super) async fn create(url: &str, options: DatabaseOptions) -> Result<()> {
         .map_err(|_| Error::Timeout(options.acquire_timeout))?
 }
 
-/// What a server says when a session begins.
+/// Properties that a server reports when a session begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Server {
     /// Its `max_allowed_packet`, in bytes.
@@ -229,7 +229,7 @@ pub(super) async fn open(server: &MySqlConnectOptions) -> Result<MySqlConnection
     opened.map_err(|error| refusal(error, server))
 }
 
-/// Opens a session with a server, and returns what the server said.
+/// Opens a session with a server, and returns the properties that the server reports.
 pub(super) async fn ask(server: &MySqlConnectOptions, options: DatabaseOptions) -> Result<Server> {
     let mut connection = open(server).await?;
     let said = configure(&mut connection, options).await;

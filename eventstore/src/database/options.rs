@@ -16,9 +16,9 @@ pub struct DatabaseOptions {
     pub connections: u32,
     /// How long to wait for a free or new connection.
     pub acquire_timeout: Duration,
-    /// How long MySQL keeps an idle connection, in whole seconds from 1. Without this limit, a process that
-    /// disappears (a power failure, a network partition, a suspended process) would hold the locks of its
-    /// transaction for hours. The lock on `log_head` stops every append in every process.
+    /// How long MySQL keeps an idle connection, in whole seconds, at least 1 second. Without this limit, a
+    /// process that disappears (a power failure, a network partition, a suspended process) would hold the
+    /// locks of its transaction for hours. The lock on `log_head` stops every append in every process.
     pub idle_timeout: Duration,
     /// Time after which a MySQL connection is not taken from its pool again. A connection that is kept
     /// outside of its pool is replaced after the same time. A connection that stays open while its name or

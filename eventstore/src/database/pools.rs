@@ -13,8 +13,9 @@ use super::session::{Connection, PooledConnection};
 use super::sqlite::{self, file::DatabaseFile};
 use crate::error::{Error, Result};
 
-/// How long closing a pool waits for connections in use, and the pause between checks.
+/// How long closing a pool waits for connections in use.
 const CLOSING: Duration = Duration::from_secs(10);
+/// Pause between two checks whether a pool is closed.
 const CLOSING_PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Clone)]

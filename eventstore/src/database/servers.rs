@@ -56,7 +56,7 @@ enum Found {
     Server(usize),
     /// No server that answered accepts writes.
     ReadOnly,
-    /// Several servers accept writes, but they do not form a cluster in which several do.
+    /// Several servers accept writes, but they are not members of a cluster that allows it.
     SeveralPrimaries,
     /// No server could be asked.
     Nothing,
@@ -89,7 +89,7 @@ impl Servers {
     /// # Errors
     ///
     /// [`Error::ReadOnly`] if no server accepts writes, or if several servers accept writes and are not a
-    /// cluster. The error of a server that cannot be used, if none can. [`Error::Timeout`].
+    /// cluster. If no server answers, the error of one of the servers. [`Error::Timeout`].
     pub(super) async fn find(&self, generation: u64) -> Result<MySqlConnectOptions> {
         let servers = &self.0.servers;
         if let [only] = servers.as_slice() {
@@ -207,8 +207,8 @@ fn has_answered(error: &Error) -> bool {
     }
 }
 
-/// Chooses from the servers that accept writes, each with whether several servers of its cluster do.
-/// `is_read_only` means that another server accepts no writes.
+/// Chooses from the servers that accept writes. The flag of each server is `true` if several servers of its
+/// cluster accept writes. `is_read_only` means that another server accepts no writes.
 fn choose(writable: &[(usize, bool)], is_read_only: bool) -> Found {
     match writable.iter().map(|(index, _)| *index).min() {
         None if is_read_only => Found::ReadOnly,

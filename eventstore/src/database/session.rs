@@ -92,7 +92,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if the connection is broken.
+    /// [`Error::Database`], [`Error::Timeout`].
     pub async fn begin(&mut self) -> Result<Transaction<'_>> {
         Transaction::begin(Held::Borrowed(self)).await
     }
@@ -102,7 +102,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if the connection is broken.
+    /// [`Error::Database`], [`Error::Timeout`].
     pub async fn snapshot(&mut self) -> Result<Transaction<'_>> {
         Transaction::snapshot(Held::Borrowed(self)).await
     }
@@ -385,7 +385,7 @@ impl<'c> Transaction<'c> {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] if the connection is broken. The server then rolls back by itself.
+    /// [`Error::Database`], [`Error::Timeout`]. The server then rolls back by itself.
     pub async fn rollback(self) -> Result<()> {
         let mut script = Script::new(self.dialect());
         script.statement("ROLLBACK");

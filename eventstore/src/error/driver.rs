@@ -110,7 +110,8 @@ impl DatabaseError {
         matches!(self.mysql_number(), Some(1047 | 3100))
     }
 
-    /// Whether the database reported that it accepts no writes.
+    /// Whether the database reported that it accepts no writes, or several servers accept writes although
+    /// only one should.
     pub(super) fn is_read_only(&self) -> bool {
         self.driver().is_none_or(is_read_only)
     }

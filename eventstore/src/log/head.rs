@@ -53,7 +53,7 @@ impl Head {
         }
     }
 
-    /// Adds the statement that moves the locked head to this one.
+    /// Adds the statement that moves the locked head to this head.
     pub(crate) fn advance(&self, script: &mut Script) {
         script
             .statement("UPDATE log_head SET position = ")

@@ -52,8 +52,8 @@ pub(super) async fn changes<P: Projection>(
     })
 }
 
-/// Returns the aggregates whose first event among `events` is not self-contained, with the position of that
-/// event.
+/// Returns the aggregates whose earlier events are needed, because their first event among `events` is not
+/// self-contained. Each has the position of that event.
 fn needed<S: AggregateState>(events: &Parsed<'_, S>) -> BTreeMap<String, Position> {
     let mut seen = BTreeSet::new();
     events

@@ -20,7 +20,8 @@ pub async fn create(database: &Database, projection: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the active generation of a projection, and locks it until the transaction ends.
+/// Returns the active generation of a projection, and locks it until the transaction ends. Returns `None` if
+/// the projection does not exist.
 ///
 /// # Errors
 ///

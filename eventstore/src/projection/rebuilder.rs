@@ -138,8 +138,9 @@ impl<P: Projection> Rebuilder<P> {
     ///
     /// # Errors
     ///
-    /// [`RebuildError::Stopped`] if an event cannot be projected. The error is also recorded as the rebuild's
-    /// failure.
+    /// [`RebuildError::Stopped`] if an event cannot be projected; other [`RebuildError`]s if a retry cannot
+    /// succeed, or if `stop` is cancelled while the database is unavailable. The error is also recorded as
+    /// the rebuild's failure.
     pub async fn carry_out(
         &self,
         rebuild: &Rebuild,

@@ -32,8 +32,7 @@ pub enum SealError {
     #[error("the data is too large to be encrypted")]
     TooLarge,
     /// The personal members have a value that the log does not accept: an integer beyond 2⁵³ − 1, a number
-    /// with more precision than a double keeps, or arrays and objects that are nested too
-    /// deeply.
+    /// with more precision than a double keeps, or arrays and objects that are nested too deeply.
     #[error("the personal data has a number that is too large or too precise, or is nested too deeply")]
     NotStorable,
     /// The payload is not an object.
@@ -145,7 +144,7 @@ impl SealedPayload {
         })
     }
 
-    /// Whether a payload has the form of a sealed payload.
+    /// Whether a payload has the member of sealed payloads, `sealed`.
     #[must_use]
     pub fn is_sealed(payload: &Value) -> bool {
         payload.get(SEALED).is_some()

@@ -206,8 +206,9 @@ impl Sealing {
     ///
     /// # Errors
     ///
-    /// [`SealingError::Store`], [`SealingError::Seal`] or [`SealingError::Erased`]. For a database of the
-    /// keys' own, also [`SealingError::RetiredKey`], [`SealingError::NoKeys`] or [`SealingError::OtherKeys`].
+    /// [`SealingError::Store`], [`SealingError::Seal`] or [`SealingError::Erased`]. If the keys are in a
+    /// separate database, also [`SealingError::RetiredKey`], [`SealingError::NoKeys`] or
+    /// [`SealingError::OtherKeys`].
     pub async fn seal(
         &self,
         database: &Database,

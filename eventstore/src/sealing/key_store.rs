@@ -1,7 +1,7 @@
 //! The stored data keys, in the table `subject_keys` of the log's database or of another database.
 //!
-//! Rows are changed and never deleted. When a key is erased, its row stays as a tombstone, so a copy, a retry
-//! or a rotation of the wrapping keys cannot bring the key back.
+//! Rows are changed, and deleted only when the keys move to another database. When a key is erased, its row
+//! stays as a tombstone, so a copy, a retry or a rotation of the wrapping keys cannot bring the key back.
 
 mod all;
 mod place;

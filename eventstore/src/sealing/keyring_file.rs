@@ -59,7 +59,7 @@ pub enum KeyringFileError {
 pub struct KeyringFile(PathBuf);
 
 impl KeyringFile {
-    /// Names the file at `path`, which need not exist.
+    /// Creates a reference to the file at `path`, which need not exist.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
         Self(path)

@@ -49,9 +49,9 @@ impl RedisServers {
     /// Parses `redis://user:password@host:port`, or
     /// `redis+sentinel://user:password@host:port,host:port/master` with the addresses of up to nine Sentinels
     /// and the name of the master. The user and the password are for the Redis servers. If the Sentinels
-    /// require a user or a password, `?sentinel_username=` and `&sentinel_password=` follow, percent-encoded. `rediss` and `rediss+sentinel` use TLS for all connections.
-    /// `authorities` are certificate authorities (PEM) that are trusted instead of the built-in public
-    /// authorities.
+    /// require a user or a password, `?sentinel_username=` and `&sentinel_password=` follow, percent-encoded.
+    /// `rediss` and `rediss+sentinel` use TLS for all connections. `authorities` are certificate authorities
+    /// (PEM) that are trusted instead of the built-in public authorities.
     ///
     /// # Errors
     ///

@@ -26,7 +26,8 @@ pub(super) async fn problem(
     Ok(story(&rows, position, previous, head).unwrap_or(Problem::Replaced))
 }
 
-/// Returns `None` if no pattern matches, or if a row needed for the diagnosis cannot be read.
+/// Returns the problem that the rows show, or `None` if no pattern matches, or if a row needed for the
+/// diagnosis cannot be read.
 fn story(rows: &[Row], position: Position, previous: &Hash, head: Option<&Head>) -> Option<Problem> {
     let mut scratch = Vec::new();
     let mut follows = |event: &StoredEvent<'_>, previous: &Hash, position| {

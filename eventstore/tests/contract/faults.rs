@@ -18,7 +18,7 @@ use crate::sample::append;
 
 const WRITERS: usize = 8;
 
-/// Tests a contract on a separate server of each flavour, which the test may kill.
+/// Tests a contract on a separate server of each flavor, which the test may kill.
 async fn on_private_servers(contract: impl AsyncFn(Arc<Backend>, &mut PrivateMysql)) {
     // These tests kill their servers, so they do not use TEST_MYSQL_URL.
     for mut own in join_all(installed_flavours().into_iter().map(PrivateMysql::start)).await {

@@ -1,9 +1,9 @@
-//! Contracts of the log, tested on every backend: SQLite in a temporary folder, and each available flavour of
+//! Contracts of the log, tested on every backend: SQLite in a temporary folder, and each available flavor of
 //! MySQL.
 //!
 //! A contract is an `async fn` with a [`backend::Backend`] as its parameter, listed in its module's
 //! [`on_every_backend!`]. The macro creates a test for each backend: `append::sqlite::…`, `append::mysql::…`.
-//! The MySQL test runs on one server after the other, and a failure message contains the flavour of the
+//! The MySQL test runs on one server after the other, and a failure message contains the flavor of the
 //! server.
 #![expect(
     clippy::unwrap_used,

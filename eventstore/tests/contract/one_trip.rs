@@ -52,8 +52,8 @@ async fn warmed(backend: &Backend, queue: &AppendQueue) -> Tries {
     panic!("no append was made in one round trip: {:?}", tries(backend));
 }
 
-/// Appends after a change that another process made meanwhile. Checks that an attempt in one round trip was rejected,
-/// and that the log has no event that was not answered.
+/// Appends after a change that another process made meanwhile. Checks that an attempt in one round trip was
+/// rejected, and that the log has no event of an append that was answered with an error.
 async fn append_after(backend: &Backend, queue: &AppendQueue, next: Append) -> Result<Appended, AppendError> {
     let before = tries(backend);
     let events = backend.number("SELECT COUNT(*) FROM events").await;
@@ -140,7 +140,8 @@ async fn an_aggregate_that_exists_is_a_conflict_and_a_claim_that_is_held_is_take
     .await;
 }
 
-/// Checks that an append is rejected with an error that contains `expected` after `change` was made to the database.
+/// Checks that an append is rejected with an error that contains `expected` after `change` was made to the
+/// database.
 async fn is_rejected_after(change: &str, expected: &str) {
     on_mysql(async |backend: Arc<Backend>| {
         let queue = backend.queue();

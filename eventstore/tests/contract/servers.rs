@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::backend::SOON;
 use crate::sample::{append, event};
 
-/// Runs a test on a separate server of each flavour, which the test may configure.
+/// Runs a test on a separate server of each flavor, which the test may configure.
 async fn on_private_servers(test: impl AsyncFn(&PrivateMysql, &TestDatabase)) {
     for server in join_all(installed_flavours().into_iter().map(PrivateMysql::start)).await {
         println!("on {}", server.server().flavour);

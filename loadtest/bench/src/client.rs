@@ -92,8 +92,8 @@ pub(crate) async fn drive(
     run(address, clients, Pace::Closed, duration, ask).await
 }
 
-/// Offers `rate` requests per second for `duration`, spread evenly over `clients` clients, regardless of how
-/// late the responses are.
+/// Offers up to `rate` requests per second for `duration`, spread evenly over `clients` clients. A client
+/// that still waits for a response at the time of its next request skips that request.
 pub(crate) async fn offer(
     address: SocketAddr,
     clients: usize,

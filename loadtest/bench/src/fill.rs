@@ -14,8 +14,8 @@ use futures::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
 
-/// Returns the id of the patient with this number, the same in every run: a UUIDv7 whose time is the number
-/// in milliseconds.
+/// Returns the id of the patient with this number, the same in every run: a UUIDv7 whose time increases by
+/// one millisecond per number.
 pub(crate) fn id(number: u64) -> Uuid {
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
     let mut random = [0; 10];
@@ -70,8 +70,8 @@ const SURNAMES: [&str; 40] = [
     "Garrido",
 ];
 
-/// Returns the name of the patient with this number. In every 1,000 patients, about 41 have a given
-/// given name, and about 49 have a given surname.
+/// Returns the name of the patient with this number. In every 1,000 patients, about 42 have a particular
+/// given name, and about 49 have a particular surname.
 fn name(number: u64) -> String {
     let mut random = fastrand::Rng::with_seed(number);
     let mut surname = || SURNAMES[random.usize(..SURNAMES.len())];

@@ -134,7 +134,8 @@ pub(crate) async fn histories(
     .await
 }
 
-/// Reads a page of 100 after a random patient below `deepest`, with the same plan as the program.
+/// Reads pages of 100 patients with the same plan as the program. Each page begins after a random patient
+/// below `deepest`, or at the beginning if `deepest` is 0.
 pub(crate) async fn pages(
     url: &str,
     deepest: u64,

@@ -17,7 +17,7 @@ const START: Duration = Duration::from_mins(1);
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) program: Program,
-    /// `None` for SQLite.
+    /// `None` on SQLite, and for a second program on the same database.
     pub(crate) database: Option<TestDatabase>,
     _mail: MailSink,
 }
@@ -38,7 +38,7 @@ impl Server {
         Self::over("sqlite://data/patients.db".to_owned(), None, &[]).await
     }
 
-    /// Starts `patients serve` on a filled database.
+    /// Starts `patients serve` on the database at `url`, which may already have events.
     pub(crate) async fn over(
         url: String,
         database: Option<TestDatabase>,
@@ -118,7 +118,7 @@ async fn ready(address: SocketAddr) {
     .await;
 }
 
-/// Returns the path of the program, which is built together with this program.
+/// Returns a command for the program, which is built together with this program, with a keyring.
 pub(crate) fn patients() -> anyhow::Result<Command> {
     let mut command = Command::new(own_folder()?.join("patients"));
     command.env("KEYRING_FILE", testkit::keyring_file());

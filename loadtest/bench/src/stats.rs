@@ -9,14 +9,15 @@ use serde::Serialize;
 pub(crate) struct Stats {
     /// Successful requests per second.
     pub(crate) rate: f64,
-    /// Latencies of successful requests, in milliseconds.
+    /// Percentiles of the latencies of successful requests, in milliseconds: the 50th, 99th and 99.9th.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
-    /// Requests that were rejected (4xx, 503), and the 99th percentile of their latencies.
+    /// Number of requests that were rejected (4xx, 503), and the 99th percentile of their latencies in
+    /// milliseconds.
     pub(crate) refused: usize,
     pub(crate) refused_p99: f64,
-    /// Requests without a response.
+    /// Number of requests that failed otherwise.
     pub(crate) broken: usize,
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct Stats {
 pub(crate) struct Notes {
     /// Latencies of successful requests, in microseconds.
     pub(crate) good: Vec<u32>,
-    /// Latencies of rejected requests.
+    /// Latencies of rejected requests, in microseconds.
     pub(crate) refused: Vec<u32>,
     pub(crate) broken: usize,
 }

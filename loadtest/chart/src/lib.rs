@@ -141,7 +141,7 @@ impl Chart {
         parts
     }
 
-    /// Returns the lines with the heights of their names, which do not overlap.
+    /// Returns the lines with the vertical positions of their names, which do not overlap.
     fn names(&self, axis: &Axis) -> Vec<(&Line, f64)> {
         let mut names: Vec<_> = self
             .lines

@@ -16,7 +16,7 @@ use crate::mix::Operation;
 /// Maximum number of intervals of the report, which limits its size and the memory for it.
 const MAX_INTERVALS: u32 = 240;
 
-/// Longest latency that is measured exactly. Longer latencies are counted as this one.
+/// Longest latency that is recorded. Longer latencies are counted as this latency.
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// Latencies, with three significant digits for a whole run and two for an interval.

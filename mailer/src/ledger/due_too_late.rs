@@ -9,8 +9,9 @@ use crate::schedule;
 
 /// Maximum difference between the clocks of two machines.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_mins(1);
-/// Upper bound of the duration of a lease, which is at most an hour for the answer timeout and 50 s. The
-/// bound also covers the leases of earlier versions, which lasted for all three timeouts of an attempt.
+/// Upper bound of the duration of a lease. A lease lasts for the answer timeout, which is at most an hour,
+/// and at most 50 s more. The bound also covers the leases of earlier versions, which lasted for all three
+/// timeouts of an attempt.
 pub(crate) const LONGEST_LEASE: Duration = Duration::from_mins(3 * 60 + 1);
 /// Maximum number of rows per query.
 const MAX_ROWS: i64 = 500;
@@ -42,7 +43,7 @@ fn limits(now: Timestamp) -> [Timestamp; 10] {
     ]
 }
 
-/// Makes deliveries due now that are due later than the longest possible pause. Returns their number.
+/// Makes all deliveries due now that are due later than the schedule allows. Returns their number.
 pub(crate) async fn make_due(database: &Database, now: Timestamp) -> Result<u64> {
     let limits = limits(now);
     let mut corrected = 0;

@@ -46,8 +46,8 @@ impl Ledger {
         Ok(checkpoint >= position && unfinished == 0)
     }
 
-    /// Returns a summary of the deliveries that have not been sent at `now`. Does not read rows of finished
-    /// deliveries.
+    /// Returns a summary, at `now`, of the unfinished deliveries: pending, being sent, or waiting for a
+    /// retry. Does not read rows of finished deliveries.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ pub enum DeliveryState {
     Sent,
     /// Waiting for a retry.
     Failed,
-    /// Not sent, and not retried automatically.
+    /// Not known to be sent, and not retried automatically.
     Dead,
     /// Cancelled before it was sent.
     Cancelled,
@@ -70,7 +70,7 @@ pub struct LedgerStatus {
     pub workers: Vec<WorkerStatus>,
 }
 
-/// Summary of the deliveries that have not been sent yet.
+/// Summary of the unfinished deliveries: pending, being sent, or waiting for a retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedDeliveries {
     /// Number of deliveries in each state that is not final.

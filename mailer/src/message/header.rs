@@ -8,11 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use lettre::message::Mailbox;
 use lettre::message::header::{HeaderName, HeaderValue};
 
-/// Maximum length of a line with an encoded word (RFC 2047 §2), and the recommended maximum of other lines
-/// (RFC 5322 §2.1.1).
+/// Maximum length of a line with an encoded word (RFC 2047 §2). Other lines are limited to the same length,
+/// which is below the recommended maximum of 78 (RFC 5322 §2.1.1).
 const LINE: usize = 76;
-/// Maximum length of an encoded word, and the length of its delimiters.
+/// Maximum length of an encoded word, with its delimiters.
 const WORD: usize = 75;
+/// Length of the delimiters of an encoded word.
 const FRAME: usize = "=?utf-8?b??=".len();
 
 /// Encodes a free-text field, such as the subject.
@@ -75,8 +76,8 @@ fn phrase(name: &str, length: usize) -> String {
     encoded(name, length)
 }
 
-/// Breaks lines before spaces, if that makes them short enough. The first line already has `length`
-/// characters.
+/// Breaks lines before spaces. Returns `None` if that does not make all lines short enough. The first line
+/// already has `length` characters.
 fn fold(text: &str, length: usize) -> Option<String> {
     let mut folded = String::with_capacity(text.len() + 8);
     let mut used = length;

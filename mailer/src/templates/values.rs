@@ -10,7 +10,7 @@ use crate::template::Template;
 pub(crate) struct TemplateValues<'a> {
     /// Name of the patient.
     pub(crate) name: &'a str,
-    /// Id of the registration.
+    /// Id of the patient.
     pub(crate) patient_id: &'a str,
     /// Time of the registration.
     pub(crate) registered_at: TimeParts,

@@ -21,8 +21,9 @@ pub enum EhloName {
 pub struct EhloNameError;
 
 impl EhloName {
-    /// Returns the default name: the machine's name if it has a dot, otherwise the sender's domain if it has
-    /// a dot, otherwise the local address of the connection.
+    /// Returns the default name: the machine's name or, if that is not a host name with a dot, the sender's
+    /// domain. Names below `.localdomain` are not used. If neither name can be used, the default is the local
+    /// address of the connection.
     #[must_use]
     pub fn of_machine(host: Option<&str>, sender_domain: &str) -> Self {
         host.into_iter()

@@ -14,7 +14,8 @@ pub(super) struct SendProgress {
     pub(super) step: SmtpStep,
     /// Text of the server's negative reply, if it is kept. It may quote an address.
     pub(super) reply: Option<String>,
-    /// Whether the session is unencrypted because the server does not offer opportunistic encryption.
+    /// Whether the session is unencrypted because encryption is not required and the server does not offer
+    /// it.
     pub(super) unencrypted: bool,
     keeps_reply: bool,
 }

@@ -51,8 +51,8 @@ impl Drop for CountedSession {
 }
 
 impl SmtpSession {
-    /// Connects, encrypts as specified in the server's URL, and authenticates. Only the connection has a
-    /// timeout.
+    /// Connects, encrypts as specified in the server's URL, and authenticates. Only establishing the TCP
+    /// connection has a timeout.
     pub(super) async fn open(
         server: &Server,
         count: &SessionCount,

@@ -93,7 +93,7 @@ impl SendLimits {
         self.rate.rate().is_some()
     }
 
-    /// Returns why the worker sends more slowly than it could, if it does.
+    /// Returns the reason why the worker sends more slowly than it could, if there is one.
     pub(super) fn slowdown(&self) -> Option<String> {
         let rate = self.rate.rate().map(|rate| {
             let minute = (rate * 60.0).round();

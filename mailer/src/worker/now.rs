@@ -7,7 +7,7 @@ use eventstore::{Clock, Timestamp};
 /// The current time from two clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
-    /// Wall-clock time, for display.
+    /// Wall-clock time, for the times in the ledger.
     pub(super) wall: Timestamp,
     /// Monotonic time, for pauses: setting the wall clock must not lengthen them.
     pub(super) monotonic: Duration,

@@ -70,8 +70,8 @@ impl Recipients {
         self.events.get(&delivery.position).map(|(event, _)| event)
     }
 
-    /// Whether the delivery is cancelled: by the end of its patient, or because its event asks for no email.
-    /// An earlier version of the program adds deliveries for such events too.
+    /// Whether the delivery must be cancelled, because its patient was deleted or erased, or because its
+    /// event asks for no email. An earlier version of the program adds deliveries for such events too.
     pub(super) fn is_cancelled(&self, delivery: &Delivery) -> bool {
         let is_unconfirmed =
             |event: &RecordedEvent| PatientEvent::is_unconfirmed(&event.event_type, &event.payload);

@@ -84,7 +84,7 @@ impl Stage {
         Self::on("SQLite".to_owned(), &url, Box::new(folder)).await
     }
 
-    /// Creates one stage on SQLite and one on each installed MySQL and MariaDB server.
+    /// Creates one stage on SQLite and one on each available MySQL and MariaDB server.
     pub async fn on_every_backend() -> Vec<Self> {
         let mut stages = vec![Self::sqlite().await];
         for server in testkit::mysql_servers() {

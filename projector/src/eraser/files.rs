@@ -16,8 +16,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::PROJECTIONS;
 
 /// Name of the checkpoint: SQLite's files have no data of patients whose erasure is at or before its
-/// position.
-/// The `@` marks that it is not the checkpoint of a subscription.
+/// position. The `@` marks that it is not the checkpoint of a subscription.
 pub const REWRITTEN: &str = "eraser@files";
 
 /// First pause for a read that began earlier. Each attempt to truncate the write-ahead log blocks all writers
@@ -75,8 +74,8 @@ pub async fn rewrite(log: &EventLog, patience: Duration) -> eventstore::Result<b
     Ok(all)
 }
 
-/// Rewrites SQLite's files in any case. Then waits for reads that began earlier, for about `patience`.
-/// Returns false if such a read remains. On MySQL, does nothing.
+/// Rewrites SQLite's files, even if no erasure requires it. Then waits for reads that began earlier, for
+/// about `patience`. Returns false if such a read remains. On MySQL, does nothing.
 ///
 /// # Errors
 ///
@@ -95,8 +94,8 @@ pub async fn rewrite_all(database: &Database, patience: Duration) -> eventstore:
     Ok(true)
 }
 
-/// Rewrites SQLite's files at the start and whenever `erased` is notified, until no erasure remains. Never
-/// ends.
+/// Rewrites SQLite's files at the start and whenever `erased` is notified, and retries while an erasure
+/// remains. Never ends.
 pub async fn follow(log: &EventLog, erased: &Notify) {
     let mut pause = SHORTEST_PAUSE;
     loop {
@@ -115,10 +114,10 @@ pub async fn follow(log: &EventLog, erased: &Notify) {
     }
 }
 
-/// How far erased patients have neither rows nor keys.
+/// Position up to which all erased patients have neither rows nor keys.
 struct Reached {
     to: Position,
-    /// Whether these are all erasures in the log.
+    /// Whether this position covers all erasures in the log.
     all: bool,
 }
 

@@ -274,7 +274,8 @@ async fn the_projector_runs_a_requested_rebuild(backend: Backend) {
     .await;
     assert_eq!(backend.served().await, (2, 1, 1, 1));
 
-    // If a command started the rebuild, the projector does not continue it until it is cancelled.
+    // The projector does not continue a rebuild that a command started, but it ends such a rebuild after its
+    // cancellation.
     let rebuild = backend.request(Runner::Command).await;
     tokio::time::sleep(poll * 5).await;
     assert_eq!(backend.now(&rebuild).await.position, Some(Position::BEGINNING));

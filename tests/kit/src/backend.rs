@@ -1,4 +1,4 @@
-//! Tests on every backend: SQLite, and each available flavour of MySQL.
+//! Tests on every backend: SQLite, and each available flavor of MySQL.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,7 +8,7 @@ use crate::guardian::Folder;
 use crate::mysql::{MysqlServer, mysql_servers};
 
 /// Creates a test of each contract for each backend: `sqlite::…` and `mysql::…`. The module `backend` of the
-/// crate has the functions `on_sqlite` and `on_mysql`, which take a contract.
+/// calling crate must have the functions `on_sqlite` and `on_mysql`, which take a contract.
 #[macro_export]
 #[expect(
     clippy::crate_in_macro_def,
@@ -44,7 +44,7 @@ pub async fn with_sqlite(test: impl AsyncFnOnce(String)) {
 /// Runs a test with the URL of an empty database on each available MySQL and MariaDB server.
 ///
 /// # Panics
-/// Like [`with_sqlite`].
+/// Like [`with_sqlite`]; also if there is no server.
 pub async fn with_mysql(test: impl AsyncFn(String)) {
     for server in mysql_servers() {
         with_server(server, &test).await;

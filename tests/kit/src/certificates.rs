@@ -67,7 +67,7 @@ impl Certificates {
     }
 }
 
-/// An authority that signs a certificate for localhost. The configuration is complete, so the system's
+/// OpenSSL's configuration for the authority and for the certificate. It is complete, so the system's
 /// configuration adds nothing.
 const CERTIFICATES: &str = "
 [req]

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 /// Runs the command in arguments 3 and up, and appends its output to the files in arguments 1 and 2.
 ///
 /// Reports the pid of the command, and later its exit status, on descriptor 4. The command inherits that
-/// descriptor, so its end of file means that the command and all its children have exited. The command runs
-/// in the foreground, because a shell makes background commands ignore SIGINT. `kill -KILL 0` ends the whole
-/// group, including the guardian.
+/// descriptor, so the reader receives the end of file only after the command and all its children have
+/// exited. The command runs in the foreground, because a shell makes background commands ignore SIGINT. At
+/// the end, `kill -KILL 0` ends the whole group, including the guardian.
 const PROCESS: &str = r#"
 exec 3<&0 4>&1 </dev/null >/dev/null 2>&1
 out=$1 err=$2

@@ -10,7 +10,8 @@
 //! | a MySQL or MariaDB server that a test kills and restarts | [`PrivateMysql`], [`installed_flavours`] |
 //! | `mysql` and `mysqldump` | [`MysqlServer::client`] |
 //! | Redis | [`redis_url`] |
-//! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`], [`RedisSentinel`], [`RedisGroup`] |
+//! | a Redis server that a test kills and restarts, or that carries no other messages | [`RedisServer`] |
+//! | Redis Sentinels, alone or with servers | [`RedisSentinel`], [`RedisGroup`] |
 //! | an SMTP server that keeps the mail it receives | [`SmtpServer`] |
 //! | an issuer of JWTs with real keys | [`Signer`] |
 //! | a browser under remote control | [`WebDriver`] |

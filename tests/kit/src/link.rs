@@ -1,6 +1,7 @@
 //! `Link` headers.
 
-/// Returns the target of the link with this relation (RFC 8288), if the header has one.
+/// Returns the target of the link with this relation and no other parameter (RFC 8288), if the header has
+/// such a link.
 #[must_use]
 pub fn link_target(header: &str, relation: &str) -> Option<String> {
     header.split(", ").find_map(|link| {

@@ -13,8 +13,8 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// Returns the value of the first header with this name (in any case) on one line, still encoded if it is
-    /// not ASCII (RFC 2047).
+    /// Returns the value of the first header with this name, regardless of the case of the name. The value is
+    /// on one line, and still encoded if it is not ASCII (RFC 2047).
     pub fn header(&self, name: &str) -> Option<String> {
         let head = self
             .raw

@@ -176,7 +176,7 @@ fn add_user(folder: &Path, program: &Path) {
     set_permissions(&database, Permissions::from_mode(0o644)).expect("this user owns the file");
 }
 
-/// Returns the id of a user, or of the current user.
+/// Returns the user id (`-u`) or the group id (`-g`) of a user, or of the current user.
 fn id(which: &str, user: Option<&str>) -> u32 {
     let arguments: Vec<_> = std::iter::once(which).chain(user).collect();
     let printed = installed::output(Path::new("id"), &arguments);

@@ -22,7 +22,7 @@ const IN_TRANSIT: usize = 256;
 
 /// A proxy between clients and a server on 127.0.0.1, whose connections a test can break.
 ///
-/// While the server is down, clients are refused, as without the proxy. Once the server is back, clients can
+/// While the server is down, the proxy resets each new connection. Once the server is back, clients can
 /// connect again.
 pub struct Proxy {
     port: u16,
@@ -87,7 +87,7 @@ impl Proxy {
         self.server.store(port, Ordering::SeqCst);
     }
 
-    /// Closes every connection, and every new connection immediately, until called with `false`.
+    /// With `true`, resets every connection, and each new connection immediately, until called with `false`.
     pub fn refuse(&self, refuses: bool) {
         self.faults.refuses.store(refuses, Ordering::SeqCst);
         if refuses {

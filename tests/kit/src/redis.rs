@@ -47,7 +47,7 @@ impl RedisServer {
         let probe = Probe::Answers(b"PING\r\n", |answer| {
             answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAUTH")
         });
-        // Sentinel makes the server write into the file whose replica it is.
+        // When Sentinel changes the role of the server, the server writes the new role into this file.
         let settings = folder.path().join("redis.conf");
         std::fs::write(&settings, text).expect("the folder can be written to");
         let log = folder.path().join("log");

@@ -76,7 +76,7 @@ impl Service {
         service
     }
 
-    /// Replaces the program and its configuration for the next start.
+    /// Replaces the program and its configuration, from the next start on.
     pub(crate) fn reconfigure(&mut self, program: &Path, configure: impl FnOnce(&mut Command)) {
         self.command = guarded(program, &self.log, &self.log);
         configure(&mut self.command);

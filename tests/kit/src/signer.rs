@@ -131,7 +131,7 @@ pub fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Generates a private key.
+/// Generates a private RSA key, in DER.
 fn rsa_der(bits: u32) -> Vec<u8> {
     let output = Command::new("openssl")
         .args(["genpkey", "-algorithm", "RSA", "-outform", "DER", "-pkeyopt"])
@@ -140,7 +140,7 @@ fn rsa_der(bits: u32) -> Vec<u8> {
     output.unwrap().stdout
 }
 
-/// Older and newer versions of openssl write different formats.
+/// Reads a private RSA key. Older and newer versions of OpenSSL write different formats.
 fn rsa_pair(der: &[u8]) -> RsaKeyPair {
     RsaKeyPair::from_pkcs8(der)
         .or_else(|_| RsaKeyPair::from_der(der))

@@ -81,8 +81,8 @@ impl VerifierKey {
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is invalid, or if the bytes are not
-    /// the encoding of an Ed25519 public key or encode a point of small order.
+    /// Returns an error if the name is invalid, or if the bytes are not the encoding of an Ed25519 public key
+    /// or encode a point of small order.
     pub fn new(name: &str, algorithm: Algorithm, public_key: &[u8; 32]) -> Result<Self, KeyError> {
         if !is_name(name) || name.len() > MAX_KEY_LEN / 2 {
             return Err(KeyError::Name);

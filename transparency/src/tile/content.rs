@@ -112,7 +112,8 @@ impl Tile {
         indexes.filter_map(move |index| Self::new(level, index, width))
     }
 
-    /// Computes the contents of a tile of hashes from its [sources](Tile::sources). An entry bundle is read.
+    /// Computes the contents of a tile of hashes from its [sources](Tile::sources). For an entry bundle,
+    /// returns the contents that the reader returns.
     ///
     /// # Errors
     ///

@@ -80,8 +80,9 @@ fn with_checkpoint(request: &AddCheckpoint, checkpoint: SignedCheckpoint) -> Add
 #[derive(Default)]
 struct Memory {
     latest: BTreeMap<String, Latest>,
-    /// Whether the next write fails, or is preceded by the write of another process.
+    /// Whether writes fail.
     broken: bool,
+    /// What another process writes before the next write.
     raced: Option<Latest>,
     writes: Cell<u32>,
 }

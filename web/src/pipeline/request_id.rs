@@ -10,7 +10,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Id of a request: the client's `X-Request-Id` if it is a UUID in hyphenated form, otherwise a new UUIDv7.
 ///
 /// The id is written to places from which nothing can be erased, such as the metadata of events. It must
-/// therefore not be a text that the client chose.
+/// therefore not contain free text from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(pub Uuid);
 

@@ -145,7 +145,7 @@ fn after_entry(query: &mut Query) -> Option<Uuid> {
     })
 }
 
-/// Returns a page, with the address that `link_after` returns as a link to the next and to the first page.
+/// Returns a page, with links to the next page and to the first page. `link_after` returns their addresses.
 async fn page(
     api: &Api,
     wanted: &ReadsWanted,

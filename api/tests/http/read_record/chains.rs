@@ -317,7 +317,8 @@ async fn pruned_links_verify_and_no_others() {
         );
         assert_eq!((head(&rig).await.number, report(&rig).await.fits), (7, true));
 
-        // Only the entry about a pruning remains, and does not add another entry.
+        // The last pruning deletes nothing: only the entry about the previous pruning remains, and no entry
+        // is added.
         rig.get(&format!("/patients/{NOBODY}")).await;
         let now = Timestamp::from_micros(before(8).await.as_micros() + 1);
         let rest = prune(database, &SystemClock, now, Some("anna@host"))

@@ -8,7 +8,8 @@ use icu_properties::script::ScriptWithExtensions;
 
 use crate::values::text;
 
-/// Maximum number of characters in a word. Search ignores the characters after them.
+/// Maximum number of characters in a word. A longer word of a name is truncated, and a query with a longer
+/// word is rejected.
 pub(super) const MAX_WORD_CHARS: usize = 64;
 
 /// Folded text without separators that affect search.
@@ -30,7 +31,7 @@ impl Run {
         }
     }
 
-    /// Returns the first characters of the text that starts at an offset of a part.
+    /// Returns the text that starts at an offset of a part, truncated to [`MAX_WORD_CHARS`] characters.
     pub(super) fn tail(&self, part: usize, start: usize) -> String {
         let following = self.parts[part + 1..].iter().flat_map(|part| part.chars());
         composed(self.parts[part][start..].chars().chain(following))

@@ -9,7 +9,7 @@ use super::{Projection, Rebuild, RebuildError, RebuildState, Rebuilder, Step};
 use crate::database::Session;
 use crate::lease::Lease;
 
-/// Maximum number of rows deleted in one transaction.
+/// Approximate number of rows deleted in one transaction.
 const ROWS: u32 = 1000;
 /// Minimum pause between two deletions. Deletions are not urgent.
 const PAUSE: Duration = Duration::from_millis(2);

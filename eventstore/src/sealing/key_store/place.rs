@@ -132,8 +132,8 @@ impl KeyStore {
         self.own_database().unwrap_or(log)
     }
 
-    /// Checks that a separate database has the keys of this log, and that the log had this keyring
-    /// when they were put there.
+    /// Checks that a separate database has the keys of this log, and that the log had this keyring when the
+    /// keys were put there.
     pub(super) async fn check_owner(&self, keyring: &Keyring) -> Result<(), SealingError> {
         let Some(database) = self.own_database() else {
             return Ok(());
@@ -200,7 +200,7 @@ impl KeyStore {
         erased.await.map_err(of_keys)
     }
 
-    /// Retires wrapping keys, which `active` has replaced, permanently: from then on, no process can store a
+    /// Permanently retires wrapping keys that `active` has replaced: from then on, no process can store a
     /// data key that is wrapped with a retired key, even with an older keyring. Returns false and retires
     /// nothing if `active` itself is retired.
     ///

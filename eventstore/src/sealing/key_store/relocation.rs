@@ -23,7 +23,7 @@ pub enum MoveError {
     /// Both places have a key of this aggregate, and the keys differ. Nothing of this aggregate was changed.
     #[error("both databases have a data key of {}, and the keys differ", .0.aggregate_id)]
     Differs(Subject),
-    /// The log has another format than either of the places.
+    /// The format of the log matches neither of the two places.
     #[error("the log has changed its format")]
     OtherFormat,
 }
@@ -60,7 +60,7 @@ impl KeyStore {
         to.walk(keyring, from, into, true).await
     }
 
-    /// Whether the database of the log has keys, although the keys are in another database.
+    /// Whether the database of the log still has rows of keys, although the keys are in another database.
     ///
     /// # Errors
     ///

@@ -160,7 +160,7 @@ async fn baseline(options: &Options, server: &MysqlServer, clients: usize) -> an
     Ok((stats, memory(program.pid()).0))
 }
 
-/// Returns the server's peak memory so far, if it runs on this machine.
+/// Returns the server's name and its peak memory so far in MiB, as text, if it runs on this machine.
 async fn database_memory(server: &MysqlServer) -> Option<String> {
     let mut connection = MySqlConnection::connect(&server.url).await.ok()?;
     let (folder, file): (String, String) = sqlx::query_as("SELECT @@datadir, @@pid_file")

@@ -51,8 +51,7 @@ async fn failing(options: &Options, server: &MysqlServer, report: &mut Report) -
     Ok(())
 }
 
-/// Offers four times as many registrations per second as the machine can handle, whether or not they receive
-/// a response.
+/// Offers up to four times as many registrations per second as the machine can handle.
 async fn overload(options: &Options, server: &MysqlServer, report: &mut Report) -> anyhow::Result<()> {
     let ours = Server::on(server, &[]).await?;
     drive(ours.address, 256, Duration::from_secs(2), register).await?;

@@ -17,7 +17,7 @@ fn thresholds(arguments: &[&str]) -> Thresholds {
         .thresholds
 }
 
-/// Ten requests of 10 ms, of which the last ones have failed.
+/// Ten requests of 10 ms, of which the first `failed` have failed.
 fn results(failed: usize) -> Results {
     let recorder = Recorder::new(Duration::from_secs(1)).unwrap();
     for n in 0..10 {

@@ -6,8 +6,9 @@ use super::rate::TokenBucket;
 
 /// Time for which a learned rate applies.
 const VALID_FOR: Duration = Duration::from_mins(10);
-/// Maximum time over which a rate is measured, and minimum number of emails for a measurement.
+/// Maximum time over which a rate is measured.
 const MAX_MEASUREMENT: Duration = Duration::from_mins(10);
+/// Minimum number of emails for a measurement.
 const MIN_EMAILS: u32 = 3;
 /// Growth factor of the rate for each accepted email.
 const GROWTH: f64 = 1.01;
@@ -43,7 +44,7 @@ impl LearnedRate {
 
     /// Learns the rate when the server accepts an email again after it asked to slow down. The rate is the
     /// number of emails accepted since the last measurement, divided by the elapsed time. With too few
-    /// emails, no rate is learned.
+    /// emails, or after more than [`MAX_MEASUREMENT`], no rate is learned.
     pub(super) fn resumed(&mut self, now: Duration) {
         let time = now.saturating_sub(self.since);
         if self.accepted >= MIN_EMAILS && !time.is_zero() && time <= MAX_MEASUREMENT {
@@ -72,8 +73,9 @@ impl LearnedRate {
     }
 }
 
-/// Initial and maximum pause before one more connection is opened.
+/// Initial pause before one more connection is opened.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// Maximum pause before one more connection is opened.
 const LONGEST_PAUSE: Duration = Duration::from_mins(30);
 
 /// The number of connections that the server accepts, learned when it rejects a connection while others are

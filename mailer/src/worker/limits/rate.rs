@@ -75,7 +75,7 @@ impl TokenBucket {
         self.tokens as usize
     }
 
-    /// Takes available tokens.
+    /// Takes tokens. If fewer are available, takes all of them.
     #[expect(clippy::cast_precision_loss, reason = "at most u32::MAX tokens")]
     pub(super) fn take(&mut self, tokens: usize) {
         self.tokens = (self.tokens - tokens as f64).max(0.0);

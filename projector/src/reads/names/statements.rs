@@ -52,7 +52,7 @@ pub(super) fn merged_statement(dialect: Dialect) -> String {
     ))
 }
 
-/// The ids of one word are different and in order.
+/// Returns the query for the next ids of a word, which are distinct and in order.
 fn ids_of_word(dialect: Dialect) -> String {
     // Order by id alone: MariaDB does not treat a `word` given as text in another collation as a constant, so
     // it would sort the rows if the order included `word`.

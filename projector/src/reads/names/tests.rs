@@ -13,7 +13,7 @@ use crate::{NameRow, PatientNames, PatientRow, PatientView};
 
 const GENERATION: i64 = 1;
 
-/// Strategies are chosen for few patients, and each page takes few entries.
+/// Bounds so small that a few patients are enough for every strategy.
 const SMALL: SearchBounds = SearchBounds {
     entries: 6,
     candidates: 5,

@@ -1,9 +1,10 @@
 //! `with-servers COMMAND…` runs a command with servers for tests: one server per installed MySQL flavor, and
-//! Redis. The command finds them in `TEST_MYSQL_URL` and `TEST_REDIS_URL`. If these variables are already
-//! set, the command receives them unchanged.
+//! Redis. The command finds them in `TEST_MYSQL_URL` and `TEST_REDIS_URL`. A variable that is already set is
+//! passed on unchanged, and no server is started for it.
 //!
 //! The servers stop when this program returns, also after SIGINT or SIGTERM, which it forwards to the
-//! command. If this program is killed, the servers stop soon after. Its exit status is that of the command.
+//! command. If this program is killed, the servers stop soon after. The exit status of this program is that
+//! of the command.
 #![expect(clippy::print_stderr, reason = "a command-line tool")]
 
 use std::os::unix::process::ExitStatusExt;

@@ -9,7 +9,8 @@ use url::Url;
 use super::MysqlServer;
 use crate::wait::block_on;
 
-/// Maximum time for dropping a database, which only keeps a shared server clean.
+/// Maximum time for dropping a database. After this time, the database stays on the server, which harms no
+/// test.
 const DROP: Duration = Duration::from_secs(10);
 
 /// An empty database for one test, dropped with this value.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Flavour, PrivateMysql};
 use crate::port::free_port;
 
-/// The library of the package `galera-4`.
+/// Possible paths of the library of the package `galera-4`.
 const PROVIDERS: [&str; 3] = [
     "/usr/lib/galera/libgalera_smm.so",
     "/usr/lib/libgalera_smm.so",
@@ -95,10 +95,11 @@ impl GaleraCluster {
         &self.nodes[node].server().url
     }
 
-    /// Waits until a node has every transaction of all nodes, and returns its index.
+    /// Waits until all nodes answer, and returns the index of the node that has committed the most
+    /// transactions.
     ///
     /// # Panics
-    /// If there is none for two minutes.
+    /// If not all nodes answer within two minutes.
     pub async fn complete_node(&self) -> usize {
         let began = Instant::now();
         loop {
@@ -163,7 +164,7 @@ impl GaleraCluster {
         self.until_online(node).await;
     }
 
-    /// Waits until all nodes have this node in their cluster.
+    /// Waits until this node is synchronized, and all nodes belong to the same cluster.
     ///
     /// # Panics
     /// If that takes longer than two minutes.

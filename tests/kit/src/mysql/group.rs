@@ -15,7 +15,7 @@ const READY: Duration = Duration::from_mins(2);
 const QUESTION: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The user with which a member copies the log of another member.
+/// Creates the user with which a member copies the log of another member.
 const COPIER: &str = "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF; SET SQL_LOG_BIN = 0; \
      CREATE USER copier@'%' IDENTIFIED BY 'copier'; \
      GRANT REPLICATION SLAVE, BACKUP_ADMIN, GROUP_REPLICATION_STREAM, CONNECTION_ADMIN ON *.* TO copier@'%'; \

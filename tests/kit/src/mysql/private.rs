@@ -67,7 +67,7 @@ impl PrivateMysql {
         }
     }
 
-    /// Replaces the additional options for the next start.
+    /// Replaces the additional options, from the next start on.
     pub(super) fn reconfigure(&mut self, options: &[String]) {
         let (flavour, port) = (self.server.flavour, self.port());
         self.service.reconfigure(&self.program, |command| {
@@ -75,11 +75,11 @@ impl PrivateMysql {
         });
     }
 
-    /// Runs the program with these options, which make it exit by itself, while the server is stopped.
-    /// Returns its output.
+    /// Runs the program with these options, and returns its output. With these options, the program must exit
+    /// by itself. The server must be stopped.
     pub(super) async fn ask_program(&self, options: &[String]) -> String {
         let output = self.folder.path().join("answer");
-        // The file has the answer to the last question.
+        // The file may have the output of an earlier run.
         let _ = std::fs::remove_file(&output);
         let mut command = guarded(&self.program, &output, &output);
         Process::start(command.args(&self.common).args(options))
@@ -88,7 +88,7 @@ impl PrivateMysql {
         std::fs::read_to_string(&output).unwrap_or_default()
     }
 
-    /// Returns the address of the server.
+    /// Returns the flavor and the URL of the server.
     pub fn server(&self) -> &MysqlServer {
         &self.server
     }

@@ -176,8 +176,8 @@ impl MysqlReplicas {
             "STOP REPLICA; SET GLOBAL super_read_only = OFF; SET GLOBAL clone_valid_donor_list = '127.0.0.1:{port}'; \
              CLONE INSTANCE FROM 'root'@'127.0.0.1':{port} IDENTIFIED BY ''"
         );
-        // The server is still read-only for the service, which checks read_only, too. It ends at the end of
-        // the copy, because nothing that it knows would start it again.
+        // `read_only` stays on, so the service writes nothing to this server. After the copy, the server
+        // exits instead of restarting, because it does not run under a supervisor.
         let copied = self.servers[server].try_to_run(&clone).await;
         self.servers[server].restart().await;
         let (own, all) = (self.executed(server).await, self.executed(self.primary).await);
@@ -204,7 +204,8 @@ impl MysqlReplicas {
         answer.unwrap_or_else(|error| panic!("{ask}: {error}")).concat()
     }
 
-    /// Whether a set of transactions contains another set. Asks a server that runs.
+    /// Whether the transactions in `all` contain the transactions in `part`, as computed by `server`, which
+    /// must run.
     async fn contains(&self, server: usize, all: &str, part: &str) -> bool {
         let ask = format!("SELECT CAST(GTID_SUBSET('{part}', '{all}') AS CHAR)");
         self.one(server, &ask).await == "1"

@@ -214,7 +214,8 @@ async fn ask(port: u16, question: &str) -> String {
     let asking = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         stream.write_all(format!("{question}\r\n").as_bytes()).await?;
-        // The process closes the connection after its answer. Sentinels have no command for that.
+        // After the end of the input, the process answers and closes the connection. Sentinels have no
+        // command that closes it.
         stream.shutdown().await?;
         stream.read_to_end(&mut answer).await
     };

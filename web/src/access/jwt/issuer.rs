@@ -117,7 +117,7 @@ impl Issuer {
     }
 
     /// Requests a fetch of the keys and waits until it is done, for at most 2 s. Returns `false` immediately
-    /// if the keys were fetched too recently.
+    /// if the keys were fetched too recently, or are never fetched on demand.
     pub(in crate::access) async fn newer_keys(&self) -> bool {
         let mut tried = self.shared.tried.subscribe();
         if !self.may_try() {
