@@ -12,7 +12,7 @@ use crate::erasure::StoredEvents;
 
 mod list;
 
-pub(crate) use list::{PAGES, current_holds, holds};
+pub(crate) use list::{PAGE, PAGES, current_holds, holds};
 
 /// The day of a moment, in UTC; `None` outside the years that calendars support.
 pub(crate) fn day_of(moment: Timestamp) -> Option<NaiveDate> {

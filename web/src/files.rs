@@ -55,7 +55,6 @@ impl Files {
     }
 
     /// Describes the route of the files. `example` is one of the files.
-    #[must_use]
     pub fn described(&self, summary: &'static str, example: &str) -> Described {
         let names = fields::string().enum_values(Some(self.paths()));
         let described = Described::new(summary, "A script or a style sheet.").takes([
@@ -72,7 +71,6 @@ impl Files {
 }
 
 /// Describes the route of a page.
-#[must_use]
 pub fn page_described(summary: &'static str, text: &str) -> Described {
     let described = Described::new(summary, text).takes([fields::if_none_match(fields::A_FILE)]);
     answers(described, "The page.", ["text/html"])

@@ -14,6 +14,8 @@ use super::{HoldStatus, RecordedHold};
 /// Maximum number of pages of the log that one page of the list reads. Each page searches a limited number of
 /// positions.
 pub(crate) const PAGES: usize = 50;
+/// Number of events read at a time.
+pub(crate) const PAGE: u32 = 500;
 
 /// Returns the current holds of the patients among `ids`: for each patient, the hold that was recorded last,
 /// unless it was released or the patient was erased. A hold can be expired.
@@ -74,13 +76,12 @@ pub(crate) async fn holds(
         aggregate: None,
     };
     let head = log.head().await?.position;
-    let mut found = Vec::new();
+    let (limit, mut found) = (limit as usize, Vec::new());
     for _ in 0..PAGES {
-        let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit));
-        if left == 0 || after >= head {
+        if found.len() == limit || after >= head {
             break;
         }
-        let page = log.page(&filter, after, head, left).await?;
+        let page = log.page(&filter, after, head, PAGE).await?;
         after = page.reaches;
         let ids: Vec<&str> = page
             .events
@@ -88,14 +89,15 @@ pub(crate) async fn holds(
             .map(|event| event.aggregate_id.as_str())
             .collect();
         let current = current_holds(log, &ids).await?;
-        for event in &page.events {
+        found.extend(page.events.iter().filter_map(|event| {
             // A replaced hold is not current. The log may also have aggregates of another type.
-            if let Some(hold) = current.get(&event.aggregate_id)
-                && hold.position == event.position
-                && let Ok(id) = Uuid::try_parse(&event.aggregate_id)
-            {
-                found.push(hold.status(id, now));
-            }
+            let hold = current.get(&event.aggregate_id)?;
+            let id = Uuid::try_parse(&event.aggregate_id).ok()?;
+            (hold.position == event.position).then(|| hold.status(id, now))
+        }));
+        if found.len() > limit {
+            found.truncate(limit);
+            after = found.last().map_or(after, |last| last.position);
         }
     }
     Ok((found, (after < head).then_some(after)))

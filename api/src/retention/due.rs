@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{DeletedPatient, RetentionPeriod, deleted_patients};
-use crate::hold::{PAGES, current_holds};
+use crate::hold::{PAGE, PAGES, current_holds};
 
 /// A deleted patient whose retention period has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -46,18 +46,22 @@ pub(crate) async fn erasures_due(
     now: Timestamp,
 ) -> Result<(Vec<ErasureDue>, Option<Position>), ReadError> {
     let head = log.head().await?.position;
-    let mut found = Vec::new();
+    let (limit, mut found) = (limit as usize, Vec::new());
     for _ in 0..PAGES {
-        let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit));
-        if left == 0 || after >= head {
+        if found.len() == limit || after >= head {
             break;
         }
-        let (deleted, reaches) = deleted_patients(log, after, head, left, now).await?;
+        let (deleted, reaches) = deleted_patients(log, after, head, PAGE, now).await?;
         after = reaches;
         let end = |patient: &DeletedPatient| {
             period.map_or(patient.deleted_at, |period| period.after(patient.deleted_at))
         };
-        let due: Vec<_> = deleted.iter().filter(|patient| end(patient) <= now).collect();
+        let mut due: Vec<_> = deleted.iter().filter(|patient| end(patient) <= now).collect();
+        let left = limit.saturating_sub(found.len());
+        if due.len() > left {
+            due.truncate(left);
+            after = due.last().map_or(after, |last| last.position);
+        }
         let ids: Vec<String> = due.iter().map(|patient| patient.id.to_string()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let holds = current_holds(log, &ids).await?;

@@ -255,13 +255,9 @@ async fn a_log_that_shrinks_or_splits_is_shown_in_red_and_an_older_checkpoint_is
 }
 
 /// Parses a color such as `rgb(200, 30, 30)`.
-fn rgb(text: &str) -> [u16; 3] {
+fn rgb(text: &str) -> [f32; 3] {
     let numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.');
-    let numbers: Vec<u16> = numbers
-        .filter(|part| !part.is_empty())
-        .filter_map(|part| part.parse::<f32>().ok())
-        .map(|part| part as u16)
-        .collect();
+    let numbers: Vec<f32> = numbers.filter_map(|part| part.parse().ok()).collect();
     numbers[..3].try_into().unwrap()
 }
 
