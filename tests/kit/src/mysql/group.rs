@@ -68,7 +68,10 @@ impl MysqlGroup {
         };
         for (index, member) in group.members.iter().enumerate() {
             member.run(COPIER).await;
+            // Returns when the member has joined the group.
             member.run(if index == 0 { FIRST } else { OTHER }).await;
+        }
+        for index in 0..group.members.len() {
             group.until_online(index).await;
         }
         group
