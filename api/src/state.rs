@@ -21,7 +21,7 @@ use crate::commands::Commands;
 use crate::feed::Feed;
 use crate::history::PatientHistory;
 use crate::legacy::LegacyIds;
-use crate::read_log::{ReadLog, ReadLogOptions};
+use crate::read_log::{ReadLog, ReadLogOptions, published};
 use crate::retention::Retention;
 
 /// Settings of the API.
@@ -39,6 +39,8 @@ pub struct ApiOptions {
     pub retention: Retention,
     /// Origin of the published log; `None` if the log is not published.
     pub log_origin: Option<String>,
+    /// Origin of the published log of the record of reads; `None` if it is not published.
+    pub reads_log_origin: Option<String>,
     /// Options of the record of reads.
     pub read_log: ReadLogOptions,
     /// The web console.
@@ -56,6 +58,7 @@ impl Default for ApiOptions {
             legacy_ids: LegacyIds::default(),
             retention: Retention::default(),
             log_origin: None,
+            reads_log_origin: None,
             read_log: ReadLogOptions::default(),
             console: Arc::default(),
             http: HttpOptions::default(),
@@ -109,6 +112,7 @@ pub struct Shared {
     pub(crate) feed: Feed,
     pub(crate) read_log: ReadLog,
     pub(crate) published_log: Option<PublishedLog>,
+    pub(crate) published_reads: Option<PublishedLog>,
     pub(crate) metrics: Metrics,
     pub(crate) mail_ledger: Ledger,
     pub(crate) sample_mailer: Result<SampleMailer, String>,
@@ -158,6 +162,10 @@ impl Api {
                 .log_origin
                 .clone()
                 .map(|origin| PublishedLog::new(log.database(), origin)),
+            published_reads: options
+                .reads_log_origin
+                .clone()
+                .map(|origin| PublishedLog::of(log.database(), origin, published::TABLES)),
             mail_ledger: Ledger::new(log.database().clone()),
             log,
             metrics,

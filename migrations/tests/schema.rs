@@ -52,7 +52,7 @@ const SQLITE: [&str; 16] = [
 ];
 
 /// Description of each version, as existing databases store it.
-const DESCRIPTIONS: [&str; 16] = [
+const DESCRIPTIONS: [&str; 17] = [
     "log",
     "patient view",
     "mail deliveries",
@@ -68,12 +68,13 @@ const DESCRIPTIONS: [&str; 16] = [
     "mailbox hash",
     "published log",
     "witnesses",
+    "read heads",
     "sealing",
 ];
 
 /// All versions, in order.
 fn versions() -> impl Iterator<Item = i64> {
-    (1..=15).chain([1_000_000])
+    (1..=16).chain([1_000_000])
 }
 
 /// Runs a test on a new database of each kind.
