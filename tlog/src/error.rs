@@ -55,13 +55,13 @@ pub enum TlogError {
 
 impl TlogError {
     /// Converts the error of a tile in this table.
-    pub(crate) fn of_content(error: ContentError<Missing>, table: &'static str) -> Self {
+    pub(crate) fn of_content(error: &ContentError<Missing>, table: &'static str) -> Self {
         let (ContentError::Read(Missing(tile)) | ContentError::Malformed(tile)) = error else {
             return Self::Size(0);
         };
         Self::Tiles {
             table,
-            tile,
+            tile: *tile,
             what: "it is missing or malformed",
         }
     }

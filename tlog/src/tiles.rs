@@ -95,7 +95,7 @@ impl Tiles {
             tiles.insert(tile, self.content(&tile).await?);
         }
         let hashes = plan.hashes(&mut tiles);
-        hashes.map_err(|error| TlogError::of_content(error, self.tables.tiles))
+        hashes.map_err(|error| TlogError::of_content(&error, self.tables.tiles))
     }
 
     /// Returns the root of the tree over the first `size` events. [`Tiles::extend`] must have been called

@@ -27,6 +27,7 @@ struct Head {
     #[serde(flatten)]
     head: ReadHead,
     /// The last link of the chain in the published log, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     published: Option<PublishedHead>,
 }
 
