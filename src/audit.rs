@@ -239,11 +239,8 @@ async fn run_on_log(settings: &Settings, command: AuditCommand) -> anyhow::Resul
             log_only,
             json,
         } => {
-            let record = verify::TrustedRecord {
-                links: trusted_reads,
-                roots: trusted_reads_log,
-                origin: settings.publication.reads_log_origin(),
-            };
+            let origin = settings.publication.reads_log_origin();
+            let record = verify::TrustedRecord::new(trusted_reads, trusted_reads_log, origin);
             verify::run(&log, trusted, (!log_only).then_some(record), json).await
         }
         AuditCommand::History { id, json } => history::history(&log, &recorder, id, json).await,

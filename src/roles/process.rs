@@ -1,10 +1,11 @@
 //! The tasks of a process, composed from the crates, and their shared resources.
 
+mod signers;
+
 use std::sync::Arc;
 
 use anyhow::Context;
 use api::read_log::ReadLogOptions;
-use api::read_log::published::ReadHeadsLog;
 use api::{Api, ApiOptions, ApiParts};
 use eventstore::projection::RunContext;
 use eventstore::{
@@ -12,14 +13,12 @@ use eventstore::{
 };
 use projector::PROJECTIONS;
 use projector::eraser::{self, ERASER, Eraser, files};
-use tlog::{KeyFile, SignedLog, Signer, Witnesses};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use transparency::note::SigningKey;
 use web::{HttpOptions, Listening, Metrics};
 
 use crate::database::{self, Missing, Target};
@@ -27,7 +26,7 @@ use crate::import::hint;
 use crate::keys_database::{self, Opener};
 use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
-use crate::{access, http, mail, metrics, output, redis, replica, tls, traces};
+use crate::{access, mail, metrics, output, redis, replica, tls, traces};
 
 /// Reaction of a process to an outdated schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,67 +286,6 @@ impl<'s> Process<'s> {
             });
         }
         self.eraser();
-    }
-
-    /// Signs checkpoints of the log and of the record of reads, if their keys are set.
-    pub(super) fn signers(&mut self) -> anyhow::Result<()> {
-        let publication = &self.settings.publication;
-        if let (Some(origin), Some(path)) = (publication.log_origin(), publication.log_key_file()) {
-            let file = KeyFile::new(path.to_owned());
-            let key = file
-                .load(origin)
-                .context("LOG_KEY_FILE cannot be used; `patients audit key new` writes a new key")?;
-            self.lines.push(("checkpoint", key.verifier().to_string()));
-            self.signer(self.log.clone(), key, &file)?;
-        }
-        if let (Some(origin), Some(path)) = (publication.reads_log_origin(), publication.reads_log_key_file())
-        {
-            let file = KeyFile::new(path.to_owned());
-            let key = file.load(origin).context(
-                "READS_LOG_KEY_FILE cannot be used; `patients audit key --reads new` writes a new key",
-            )?;
-            self.lines.push(("reads log", key.verifier().to_string()));
-            let heads = ReadHeadsLog::new(self.database.clone(), Arc::clone(&self.clock));
-            self.signer(heads, key, &file)?;
-        }
-        let addresses = publication.witnesses();
-        if publication
-            .log_key_file()
-            .or(publication.reads_log_key_file())
-            .is_some()
-            && !addresses.is_empty()
-        {
-            let names = addresses.iter().map(|address| address.key().name());
-            let quorum = publication.witness_quorum();
-            let line = format!("{}; quorum {quorum}", names.collect::<Vec<_>>().join(", "));
-            self.lines.push(("witnesses", line));
-        }
-        Ok(())
-    }
-
-    /// Signs checkpoints of a log.
-    fn signer(
-        &mut self,
-        log: impl SignedLog + 'static,
-        key: SigningKey,
-        file: &KeyFile,
-    ) -> anyhow::Result<()> {
-        let publication = &self.settings.publication;
-        let mut signer = Signer::new(log, key.clone(), file.state(), Arc::clone(&self.clock));
-        let addresses = publication.witnesses();
-        if !addresses.is_empty() {
-            let quorum = publication.witness_quorum();
-            let client = tlog::client(http::client()).context("the HTTP client cannot be created")?;
-            let witnesses = Witnesses::new(key.verifier(), addresses.to_vec(), quorum, client);
-            signer = signer.with_witnesses(witnesses.context("WITNESSES")?);
-        }
-        let interval = publication.checkpoint_interval;
-        let signing = signer.run(self.owner.clone(), interval, self.stop_following.clone());
-        self.tasks.spawn(async move {
-            signing.await;
-            ("checkpoint signer", Ok(()))
-        });
-        Ok(())
     }
 
     /// Destroys the keys of erased patients, and rewrites SQLite's files.

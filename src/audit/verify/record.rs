@@ -16,12 +16,17 @@ pub(super) struct CheckedRecord(ReadsVerified);
 
 /// What the record is compared with.
 pub(crate) struct TrustedRecord<'s> {
-    /// Links that were kept.
-    pub(crate) links: Vec<TrustedRead>,
-    /// Roots of the published log that were kept.
-    pub(crate) roots: Vec<Trusted>,
-    /// Origin of the published log, whose newest signed checkpoint is compared.
-    pub(crate) origin: Option<&'s str>,
+    links: Vec<TrustedRead>,
+    roots: Vec<Trusted>,
+    origin: Option<&'s str>,
+}
+
+impl<'s> TrustedRecord<'s> {
+    /// Returns what the record is compared with: links and roots of the published log that were kept, and the
+    /// newest signed checkpoint of the published log with this origin.
+    pub(crate) const fn new(links: Vec<TrustedRead>, roots: Vec<Trusted>, origin: Option<&'s str>) -> Self {
+        Self { links, roots, origin }
+    }
 }
 
 pub(super) async fn check(database: &Database, trusted: &TrustedRecord<'_>) -> anyhow::Result<CheckedRecord> {
