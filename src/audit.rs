@@ -69,6 +69,9 @@ pub(crate) enum AuditCommand {
         /// Trusted link of the record of reads; can be repeated
         #[arg(long, value_name = "CHAIN:NUMBER:HASH", conflicts_with = "log_only")]
         trusted_reads: Vec<TrustedRead>,
+        /// Trusted root of the published log of the record of reads; can be repeated
+        #[arg(long, value_name = "SIZE:ROOT", conflicts_with = "log_only")]
+        trusted_reads_log: Vec<Trusted>,
         /// Verify only the log and the claims, not the record of reads
         #[arg(long)]
         log_only: bool,
@@ -166,6 +169,9 @@ pub(crate) enum AuditCommand {
     Mirror(MirrorArguments),
     /// Manage the key that signs the checkpoints of the published log
     Key {
+        /// Manage the key of the published log of the record of reads
+        #[arg(long)]
+        reads: bool,
         #[command(subcommand)]
         command: KeyCommand,
     },
@@ -203,7 +209,7 @@ pub(crate) async fn run(settings: &Settings, command: AuditCommand) -> anyhow::R
             trust,
             json,
         } => prove::check(&file, &trusted, &trust, json),
-        AuditCommand::Key { command } => match key::run(settings, command)? {
+        AuditCommand::Key { reads, command } => match key::run(settings, command, reads)? {
             Some(adoption) => adopt(settings, &adoption).await,
             None => Ok(()),
         },
@@ -228,11 +234,13 @@ async fn run_on_log(settings: &Settings, command: AuditCommand) -> anyhow::Resul
         AuditCommand::Verify {
             trusted,
             trusted_reads,
+            trusted_reads_log,
             log_only,
             json,
         } => {
-            let reads = (!log_only).then_some(trusted_reads.as_slice());
-            verify::run(&log, trusted, reads, json).await
+            let origin = settings.publication.reads_log_origin();
+            let record = verify::TrustedRecord::new(trusted_reads, trusted_reads_log, origin);
+            verify::run(&log, trusted, (!log_only).then_some(record), json).await
         }
         AuditCommand::History { id, json } => history::history(&log, &recorder, id, json).await,
         AuditCommand::State {
@@ -336,8 +344,7 @@ async fn prepare(settings: &Settings, database: &Database, command: &AuditComman
 /// Runs `patients audit key adopt`.
 async fn adopt(settings: &Settings, adoption: &key::Adoption) -> anyhow::Result<()> {
     let database = database::open_existing(settings, CONNECTIONS).await?;
-    let log = EventLog::new(database.clone());
-    let adopted = key::adopt(settings, &log, adoption).await;
+    let adopted = key::adopt(settings, &database, adoption).await;
     database.close().await;
     adopted
 }

@@ -15,7 +15,7 @@ pub(crate) async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let access = access::ConfiguredAccess::of(settings, &SystemClock::shared())?;
     run(settings, "serve", Schema::BringUpToDate, async |process| {
         process.projector();
-        process.signer()?;
+        process.signers()?;
         process.mailer().await?;
         process.api(access).await
     })
@@ -35,7 +35,7 @@ pub(crate) async fn api(settings: &Settings) -> anyhow::Result<()> {
 pub(crate) async fn projector(settings: &Settings) -> anyhow::Result<()> {
     run(settings, "projector", Schema::WaitFor, async |process| {
         process.projector();
-        process.signer()?;
+        process.signers()?;
         process.metrics(None).await.map(drop)
     })
     .await

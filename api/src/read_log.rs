@@ -9,11 +9,13 @@
 //!
 //! Each process that records has a chain. The entries of a transaction are a link of that chain, in the table
 //! `audit_read_links` ([`verify`]). [`prune`] deletes the entries of old links, and keeps the links.
+//! [`published`] makes the heads of the chains the entries of a published log.
 
 mod chain;
 pub mod heads;
 pub mod metrics;
 pub mod prune;
+pub mod published;
 mod queue;
 mod record;
 pub mod verify;

@@ -13,6 +13,7 @@ mod list_patients;
 mod mail;
 mod projections;
 mod published;
+mod published_reads;
 mod register;
 
 use std::sync::Arc;
@@ -82,6 +83,7 @@ fn routes() -> Routes<Api> {
         .merge(hold::routes())
         .merge(audit::routes())
         .merge(published::routes())
+        .merge(published_reads::routes())
         .merge(projections::routes())
         .merge(mail::routes())
         .merge(checks::routes())

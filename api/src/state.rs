@@ -22,7 +22,7 @@ use crate::commands::Commands;
 use crate::feed::Feed;
 use crate::history::PatientHistory;
 use crate::legacy::LegacyIds;
-use crate::read_log::{ReadLog, ReadLogOptions};
+use crate::read_log::{ReadLog, ReadLogOptions, published};
 use crate::retention::Retention;
 use crate::verification::Verifications;
 
@@ -41,6 +41,8 @@ pub struct ApiOptions {
     pub retention: Retention,
     /// Origin of the published log; `None` if the log is not published.
     pub log_origin: Option<String>,
+    /// Origin of the published log of the record of reads; `None` if it is not published.
+    pub reads_log_origin: Option<String>,
     /// Options of the record of reads.
     pub read_log: ReadLogOptions,
     /// The web console.
@@ -58,6 +60,7 @@ impl Default for ApiOptions {
             legacy_ids: LegacyIds::default(),
             retention: Retention::default(),
             log_origin: None,
+            reads_log_origin: None,
             read_log: ReadLogOptions::default(),
             console: Arc::default(),
             http: HttpOptions::default(),
@@ -113,6 +116,7 @@ pub struct Shared {
     pub(crate) feed: Feed,
     pub(crate) read_log: ReadLog,
     pub(crate) published_log: Option<PublishedLog>,
+    pub(crate) published_reads: Option<PublishedLog>,
     pub(crate) metrics: Metrics,
     pub(crate) mail_ledger: Ledger,
     pub(crate) sample_mailer: Result<SampleMailer, String>,
@@ -165,6 +169,10 @@ impl Api {
                 .log_origin
                 .clone()
                 .map(|origin| PublishedLog::new(log.database(), origin)),
+            published_reads: options
+                .reads_log_origin
+                .clone()
+                .map(|origin| PublishedLog::of(log.database(), origin, published::TABLES)),
             mail_ledger: Ledger::new(log.database().clone()),
             log,
             metrics,

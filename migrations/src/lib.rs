@@ -39,7 +39,7 @@ macro_rules! step {
 }
 
 /// The steps of this service. Steps 1, 4 and the beginning of step 2 belong to the log.
-pub const STEPS: [Step; 13] = [
+pub const STEPS: [Step; 14] = [
     step!(2, "patient view", "0002_patient_view.sql"),
     step!(3, "mail deliveries", "0003_mail_deliveries.sql"),
     step!(5, "mail attempts", "0005_mail_attempts.sql"),
@@ -53,6 +53,7 @@ pub const STEPS: [Step; 13] = [
     step!(13, "mailbox hash", "0013_mailbox_hash.sql"),
     step!(14, "published log", "0014_published_log.sql"),
     step!(15, "witnesses", "0015_witnesses.sql"),
+    step!(16, "read heads", "0016_read_heads.sql"),
 ];
 
 /// Migrates the schema to the version of this program, see [`schema::migrate`].

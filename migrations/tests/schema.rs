@@ -14,7 +14,7 @@ use testkit::mysql_servers;
 
 /// SHA-384 of the statements of each of the [`versions`], in order, as existing databases store it. A
 /// database rejects a version with another checksum, so these values never change.
-const MYSQL: [&str; 16] = [
+const MYSQL: [&str; 17] = [
     "dbefea4f2316fb9528557d3a976805646305c5bcc34e2f389df12f74de13d212305af01e85b6bd25838189faccfabf2b",
     "3e9ee6a77aaddc0398788484b377e564ced842ce095047678a68d65a7070680d3d6e9ad406f54392ab8fd38bf765e9c4",
     "7ffbb038f644a94d34b0101a75bcf6b377d715406f43f82f2757f6e3733610e6aa77b7f766c7e1b75a6396953570d93d",
@@ -30,9 +30,10 @@ const MYSQL: [&str; 16] = [
     "43e60bd4388033077c48d744df2f25d721ff53aad47c2bf45958795b43f22d0e555556007adee9d946e95929f3d17920",
     "736f2a26e3198e2e6461e5cf198d861bec52e81f5233b784a39b760e8417a116ca4c85e2b2021ab2a56a8225adf82b4b",
     "457c79de4a351b17fa13391212fd35a2e63e9644b356c4653525ed77f01a22d45a43d65478dfe3640ad8b432972b60d2",
+    "f00815b1c6a38c9bc6d7ae542a2472f05b966eb7318625e8cd6e5e1fd25d74c0329f05e9b62c2d17b91bbc866e343840",
     "47f24ba2efae7ef88b9d107ea512fbbd87817a88c72a6ad7bfe7c29546ab52f1b9c3cc58d22ae095fbc0d46d0e97fc56",
 ];
-const SQLITE: [&str; 16] = [
+const SQLITE: [&str; 17] = [
     "d96f778f9fcae6a558aff5e931cba3bf615385c53961c8a33bab79360e8a90be74a47be55998e36ff50df7e3bd564c64",
     "25a1063c2e1f1ca0fb25e75bce991b4aba05a7aab7e2dc6e7e825596f95a2bf8b575258b256b624c0a93cc6af5a0805e",
     "5760968885fbf94094481f4225d9c28b07191e9ec0ae740576b4372d2b5958e5c6970503e759964f909e623886558a4a",
@@ -48,11 +49,12 @@ const SQLITE: [&str; 16] = [
     "ba470feab745770dd9edd2497e5391562ac625d37f95f5f49d4b7f17b2daa0a45ce069b061b4c2795291fc60f4455e82",
     "5bf1c85f0b2d04e39a17343e6123d64e16ab4b8168739caa8e3bc73154092063b243a461605c14409c0fe461b11db927",
     "47ac62ccad855d0f8c55e6715c8a235d59840697578a06d7d9dc06ac60625c642275c0a4606fc2ddfb22772eb412d47f",
+    "0f0f2779897d4671e34220d626a6679f206e60db477f948506dc90bd4ae1013c11a175fd9a6f74bf7532ac44bfdcf812",
     "b5145b0808b97c45be6bf5d325fdaef7ade1b88de1f01ad4bfac1f12af2f8d9ce119c1b2d61784c114596687862e0a89",
 ];
 
 /// Description of each version, as existing databases store it.
-const DESCRIPTIONS: [&str; 16] = [
+const DESCRIPTIONS: [&str; 17] = [
     "log",
     "patient view",
     "mail deliveries",
@@ -68,12 +70,13 @@ const DESCRIPTIONS: [&str; 16] = [
     "mailbox hash",
     "published log",
     "witnesses",
+    "read heads",
     "sealing",
 ];
 
 /// All versions, in order.
 fn versions() -> impl Iterator<Item = i64> {
-    (1..=15).chain([1_000_000])
+    (1..=16).chain([1_000_000])
 }
 
 /// Runs a test on a new database of each kind.

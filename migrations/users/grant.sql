@@ -20,6 +20,8 @@ GRANT SELECT, INSERT ON audit_reads TO patients_api;
 GRANT SELECT, INSERT ON audit_read_links TO patients_api;
 GRANT SELECT ON log_tiles TO patients_api;
 GRANT SELECT ON log_checkpoints TO patients_api;
+GRANT SELECT ON audit_read_heads TO patients_api;
+GRANT SELECT ON read_log_tiles TO patients_api;
 -- For requests of operators over HTTP.
 GRANT SELECT, INSERT ON checkpoints TO patients_api;
 GRANT SELECT ON leases TO patients_api;
@@ -49,6 +51,9 @@ GRANT SELECT ON projection_skips TO patients_projector;
 -- For the published log.
 GRANT SELECT, INSERT, UPDATE ON log_tiles TO patients_projector;
 GRANT SELECT, INSERT, UPDATE ON log_checkpoints TO patients_projector;
+GRANT SELECT ON audit_read_links TO patients_projector;
+GRANT SELECT, INSERT ON audit_read_heads TO patients_projector;
+GRANT SELECT, INSERT, UPDATE ON read_log_tiles TO patients_projector;
 -- For its metrics.
 GRANT SELECT ON mail_deliveries TO patients_projector;
 GRANT SELECT ON mail_workers TO patients_projector;
@@ -81,6 +86,8 @@ GRANT SELECT, INSERT ON audit_read_links TO patients_auditor;
 GRANT SELECT ON claims TO patients_auditor;
 GRANT SELECT ON log_tiles TO patients_auditor;
 GRANT SELECT ON log_checkpoints TO patients_auditor;
+GRANT SELECT ON audit_read_heads TO patients_auditor;
+GRANT SELECT ON read_log_tiles TO patients_auditor;
 
 -- `patients projection …`, `patients mail …`, `patients claims …` and `patients audit reads prune`. To repair claims,
 -- `patients claims` locks log_head.

@@ -1,10 +1,11 @@
-//! `patients audit key …`: the key that signs checkpoints.
+//! `patients audit key …`: the keys that sign checkpoints of the log and of the record of reads.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use api::read_log::published::ReadHeadsLog;
 use clap::Subcommand;
-use eventstore::EventLog;
+use eventstore::{Database, EventLog, SystemClock};
 use tlog::{KeyFile, KeyFileError};
 use transparency::checkpoint::SignedCheckpoint;
 use transparency::note::{MAX_NOTE_LEN, VerifierKey};
@@ -14,7 +15,7 @@ use crate::settings::Settings;
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Write a new key to the file in `LOG_KEY_FILE`, and print the verifier key
+    /// Write a new key to the key file, and print the verifier key
     New,
     /// Print the verifier key, which verifies checkpoints
     Show,
@@ -29,22 +30,36 @@ pub(crate) enum KeyCommand {
 }
 
 /// The settings that every command needs.
-fn key(settings: &Settings) -> anyhow::Result<(KeyFile, &str)> {
+fn key(settings: &Settings, reads: bool) -> anyhow::Result<(KeyFile, &str)> {
     let publication = &settings.publication;
-    let origin = publication.log_origin().context("LOG_ORIGIN is not set")?;
-    let path = publication.log_key_file().context("LOG_KEY_FILE is not set")?;
+    let (origin, path) = if reads {
+        let origin = publication
+            .reads_log_origin()
+            .context("READS_LOG_ORIGIN is not set")?;
+        let path = publication
+            .reads_log_key_file()
+            .context("READS_LOG_KEY_FILE is not set")?;
+        (origin, path)
+    } else {
+        let origin = publication.log_origin().context("LOG_ORIGIN is not set")?;
+        (
+            origin,
+            publication.log_key_file().context("LOG_KEY_FILE is not set")?,
+        )
+    };
     Ok((KeyFile::new(path.to_owned()), origin))
 }
 
 /// The arguments of `adopt`, which needs the log.
 pub(super) struct Adoption {
+    reads: bool,
     file: PathBuf,
     verifier: Option<String>,
 }
 
 /// Runs a command that needs no database. Returns the arguments of `adopt`.
-pub(super) fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<Option<Adoption>> {
-    let (file, origin) = key(settings)?;
+pub(super) fn run(settings: &Settings, command: KeyCommand, reads: bool) -> anyhow::Result<Option<Adoption>> {
+    let (file, origin) = key(settings, reads)?;
     let key = match command {
         KeyCommand::New => match file.create(origin) {
             Err(KeyFileError::Missing { path }) => {
@@ -53,22 +68,32 @@ pub(super) fn run(settings: &Settings, command: KeyCommand) -> anyhow::Result<Op
             created => created?,
         },
         KeyCommand::Show => file.load(origin)?,
-        KeyCommand::Adopt { file, verifier } => return Ok(Some(Adoption { file, verifier })),
+        KeyCommand::Adopt { file, verifier } => {
+            return Ok(Some(Adoption {
+                reads,
+                file,
+                verifier,
+            }));
+        }
     };
     print(&key.verifier().to_string())?;
     Ok(None)
 }
 
 /// Runs `adopt`.
-pub(super) async fn adopt(settings: &Settings, log: &EventLog, adoption: &Adoption) -> anyhow::Result<()> {
-    let (file, origin) = key(settings)?;
+pub(super) async fn adopt(
+    settings: &Settings,
+    database: &Database,
+    adoption: &Adoption,
+) -> anyhow::Result<()> {
+    let (file, origin) = key(settings, adoption.reads)?;
     let verifier: VerifierKey = match &adoption.verifier {
         Some(verifier) => verifier.parse().context("--verifier")?,
         None => file.load(origin)?.verifier().clone(),
     };
     if verifier.name() != origin {
         bail!(
-            "the verifier key has the name {}, but LOG_ORIGIN is {origin}",
+            "the verifier key has the name {}, but the origin of the log is {origin}",
             verifier.name()
         );
     }
@@ -81,7 +106,13 @@ pub(super) async fn adopt(settings: &Settings, log: &EventLog, adoption: &Adopti
     let note = std::fs::read(checkpoint).with_context(cannot)?;
     let signed = SignedCheckpoint::parse(&note).with_context(cannot)?;
     let state = file.state();
-    let size = tlog::adopt(log, &verifier, &state, &signed).await?;
+    let size = if adoption.reads {
+        let log = ReadHeadsLog::new(database.clone(), SystemClock::shared());
+        tlog::adopt(&log, &verifier, &state, &signed).await?
+    } else {
+        let log = EventLog::new(database.clone());
+        tlog::adopt(&log, &verifier, &state, &signed).await?
+    };
     print(&format!(
         "{}: the last signed checkpoint has the size {size}",
         state.path().display()

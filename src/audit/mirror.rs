@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use api::read_log::published;
 use clap::Args;
-use tlog::{LogSource, Mirror, MirrorError, PublishedLog, RemoteLog};
+use tlog::{LogSource, LogTables, Mirror, MirrorError, PublishedLog, RemoteLog};
 use transparency::policy::Untrusted;
 
 use super::trust::TrustArguments;
@@ -33,7 +34,12 @@ impl MirrorArguments {
         let Some(url) = &self.from else {
             let database = database::open_existing(settings, super::CONNECTIONS).await?;
             let origin = self.trust.policy()?.origin().to_owned();
-            let updated = self.update(&PublishedLog::new(&database, origin)).await;
+            let tables = if settings.publication.reads_log_origin() == Some(&origin) {
+                published::TABLES
+            } else {
+                LogTables::EVENTS
+            };
+            let updated = self.update(&PublishedLog::of(&database, origin, tables)).await;
             database.close().await;
             return updated;
         };

@@ -3,7 +3,6 @@
 mod record;
 
 use anyhow::{Context, bail};
-use api::read_log::heads::TrustedRead;
 use eventstore::claim::table::ClaimsVerified;
 use eventstore::verify::TimeBreak;
 use eventstore::{Error, EventLog, LogFormat, Trusted, Verified, verify};
@@ -14,11 +13,13 @@ use crate::exit_code::NoAnswer;
 use crate::output::{lines, print, print_json};
 use crate::progress::Progress;
 
-/// Verifies the log. With `reads`, also verifies the record of reads, and compares it with these links.
+pub(super) use record::TrustedRecord;
+
+/// Verifies the log. With `reads`, also verifies the record of reads, and compares it with what is trusted.
 pub(super) async fn run(
     log: &EventLog,
     trusted: Vec<Trusted>,
-    reads: Option<&[TrustedRead]>,
+    reads: Option<TrustedRecord<'_>>,
     json: bool,
 ) -> anyhow::Result<()> {
     let all = match log.head().await {
@@ -38,7 +39,7 @@ pub(super) async fn run(
     .await
     .context(NoAnswer)?;
     let record = match reads {
-        Some(trusted) => Some(record::check(log.database(), trusted).await),
+        Some(trusted) => Some(record::check(log.database(), &trusted).await),
         None => None,
     };
     let checked_record = record.as_ref().and_then(|record| record.as_ref().ok());

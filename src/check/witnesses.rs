@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use eventstore::{Clock as _, SystemClock, Timestamp};
 use futures::future::join_all;
+use reqwest::Client;
 use tlog::{MAX_AHEAD, Probe, ProbeError, SendError, SignedCheckpoints, WitnessAddress};
 
 use super::{Finding, Level};
@@ -26,7 +27,7 @@ const LATE: i64 = 120;
 /// State of a witness, or the reason why it cannot cosign. `None` means that it did not answer in time.
 type Probed = Option<Result<Probe, ProbeError>>;
 
-/// Checks the witnesses at the same time.
+/// Checks the witnesses for each published log.
 pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
     let publication = &settings.publication;
     let addresses = publication.witnesses();
@@ -34,11 +35,15 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
         return Vec::new();
     }
     let subject = "WITNESSES";
-    let Some(origin) = publication.log_origin() else {
+    let origins = [
+        (publication.log_origin(), ""),
+        (publication.reads_log_origin(), " (reads log)"),
+    ];
+    if origins.iter().all(|(origin, _)| origin.is_none()) {
         return vec![
             Finding::warning(subject, "not used, because LOG_ORIGIN is not set").advise("set LOG_ORIGIN"),
         ];
-    };
+    }
     let client = match tlog::client(http::client()) {
         Ok(client) => client,
         Err(error) => {
@@ -54,32 +59,45 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
                 .advise("correct the problems of the database first"),
         ];
     };
-    let checkpoints = SignedCheckpoints::new(database.clone(), origin.to_owned());
-    if let Err(error) = checkpoints.newest().await {
-        database.close().await;
-        // Not every role may read the checkpoints.
-        return vec![
-            Finding::warning(subject, format!("not checked: {error}"))
-                .advise("repeat the check with the settings of the process that signs checkpoints"),
-        ];
+    let mut findings = Vec::new();
+    for (origin, suffix) in origins {
+        let Some(origin) = origin else { continue };
+        let checkpoints = SignedCheckpoints::new(database.clone(), origin.to_owned());
+        findings.extend(of_log(settings, &client, &checkpoints, suffix).await);
     }
-    let probes = addresses.iter().map(async |address| {
-        let probing = address.probe(&client, &checkpoints);
-        (address, tokio::time::timeout(LONGEST, probing).await.ok())
-    });
-    let results = join_all(probes).await;
     database.close().await;
-    let now = SystemClock.now();
-    let mut findings: Vec<_> = results
-        .iter()
-        .map(|(address, probed)| judge(&subject_of(address), probed, now))
-        .collect();
-    findings.extend(quorum(publication.witness_quorum(), &results));
     findings
 }
 
-fn subject_of(address: &WitnessAddress) -> String {
-    format!("witness {}", address.key().name())
+/// Checks the witnesses of a log. `suffix` names the log in the subjects.
+async fn of_log(
+    settings: &Settings,
+    client: &Client,
+    checkpoints: &SignedCheckpoints,
+    suffix: &str,
+) -> Vec<Finding> {
+    if let Err(error) = checkpoints.newest().await {
+        // Not every role may read the checkpoints.
+        return vec![
+            Finding::warning(&format!("WITNESSES{suffix}"), format!("not checked: {error}"))
+                .advise("repeat the check with the settings of the process that signs checkpoints"),
+        ];
+    }
+    let publication = &settings.publication;
+    let probes = publication.witnesses().iter().map(async |address| {
+        let probing = address.probe(client, checkpoints);
+        (address, tokio::time::timeout(LONGEST, probing).await.ok())
+    });
+    let results = join_all(probes).await;
+    let now = SystemClock.now();
+    let judged = results.iter().map(|(address, probed)| {
+        let subject = format!("witness {}{suffix}", address.key().name());
+        judge(&subject, probed, now)
+    });
+    let mut findings: Vec<_> = judged.collect();
+    let subject = format!("WITNESS_QUORUM{suffix}");
+    findings.extend(quorum(&subject, publication.witness_quorum(), &results));
+    findings
 }
 
 /// Judges a witness.
@@ -151,7 +169,7 @@ fn failed(subject: &str, error: &ProbeError) -> Finding {
         ),
         ProbeError::Unknown(_) | ProbeError::Key(_) => (
             Level::Error,
-            "start the witness with the verifier key of the log: `patients audit key show` prints it",
+            "start the witness with the verifier key of the log: `patients audit key show` or `key --reads show`",
         ),
         ProbeError::Cosignature(_) => (
             Level::Error,
@@ -172,7 +190,7 @@ fn failed(subject: &str, error: &ProbeError) -> Finding {
 }
 
 /// Judges whether enough witnesses can cosign.
-fn quorum(quorum: usize, probed: &[(&WitnessAddress, Probed)]) -> Option<Finding> {
+fn quorum(subject: &str, quorum: usize, probed: &[(&WitnessAddress, Probed)]) -> Option<Finding> {
     let has_checkpoint = |probed: &Probed| !matches!(probed, Some(Ok(Probe::NoCheckpoint)));
     if !probed.iter().all(|(_, probed)| has_checkpoint(probed)) {
         return None;
@@ -193,7 +211,6 @@ fn quorum(quorum: usize, probed: &[(&WitnessAddress, Probed)]) -> Option<Finding
         names(true),
         names(false)
     );
-    let subject = "WITNESS_QUORUM";
     Some(if names(true) >= quorum {
         Finding::ok(subject, message)
     } else {

@@ -1,5 +1,7 @@
 //! The tasks of a process, composed from the crates, and their shared resources.
 
+mod signers;
+
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -11,7 +13,6 @@ use eventstore::{
 };
 use projector::PROJECTIONS;
 use projector::eraser::{self, ERASER, Eraser, files};
-use tlog::{KeyFile, Signer, Witnesses};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
@@ -26,7 +27,7 @@ use crate::import::hint;
 use crate::keys_database::{self, Opener};
 use crate::sealing::{self, OpenedLog};
 use crate::settings::Settings;
-use crate::{access, http, mail, metrics, output, redis, replica, tls, traces};
+use crate::{access, mail, metrics, output, redis, replica, tls, traces};
 
 /// Reaction of a process to an outdated schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +190,7 @@ impl<'s> Process<'s> {
             legacy_ids: settings.legacy_ids(),
             retention: settings.retention(),
             log_origin: settings.publication.log_origin().map(ToOwned::to_owned),
+            reads_log_origin: settings.publication.reads_log_origin().map(ToOwned::to_owned),
             read_log: ReadLogOptions {
                 recording: settings.read_recording(),
                 ..ReadLogOptions::default()
@@ -286,42 +288,6 @@ impl<'s> Process<'s> {
             });
         }
         self.eraser();
-    }
-
-    /// Signs checkpoints of the log, if a key is set.
-    pub(super) fn signer(&mut self) -> anyhow::Result<()> {
-        let publication = &self.settings.publication;
-        let (Some(origin), Some(path)) = (publication.log_origin(), publication.log_key_file()) else {
-            return Ok(());
-        };
-        let file = KeyFile::new(path.to_owned());
-        let key = file
-            .load(origin)
-            .context("LOG_KEY_FILE cannot be used; `patients audit key new` writes a new key")?;
-        self.lines.push(("checkpoint", key.verifier().to_string()));
-        let mut signer = Signer::new(
-            self.log.clone(),
-            key.clone(),
-            file.state(),
-            Arc::clone(&self.clock),
-        );
-        let addresses = publication.witnesses();
-        if !addresses.is_empty() {
-            let names = addresses.iter().map(|address| address.key().name());
-            let quorum = publication.witness_quorum();
-            let line = format!("{}; quorum {quorum}", names.collect::<Vec<_>>().join(", "));
-            self.lines.push(("witnesses", line));
-            let client = tlog::client(http::client()).context("the HTTP client cannot be created")?;
-            let witnesses = Witnesses::new(key.verifier(), addresses.to_vec(), quorum, client);
-            signer = signer.with_witnesses(witnesses.context("WITNESSES")?);
-        }
-        let interval = publication.checkpoint_interval;
-        let signing = signer.run(self.owner.clone(), interval, self.stop_following.clone());
-        self.tasks.spawn(async move {
-            signing.await;
-            ("checkpoint signer", Ok(()))
-        });
-        Ok(())
     }
 
     /// Destroys the keys of erased patients, and rewrites SQLite's files.

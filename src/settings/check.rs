@@ -59,13 +59,32 @@ impl Settings {
                 return Err(format!("{setting}: expected the path of a file, not its content"));
             }
         }
-        if let Some(path) = self.publication.log_key_file() {
+        let publication = &self.publication;
+        let logs = [
+            ("LOG", publication.log_origin(), publication.log_key_file()),
+            (
+                "READS_LOG",
+                publication.reads_log_origin(),
+                publication.reads_log_key_file(),
+            ),
+        ];
+        for (log, origin, key_file) in logs {
+            let Some(path) = key_file else { continue };
             if path.to_string_lossy().starts_with("PRIVATE+KEY+") {
-                return Err("LOG_KEY_FILE: expected the path of a file, not its content".to_owned());
+                return Err(format!(
+                    "{log}_KEY_FILE: expected the path of a file, not its content"
+                ));
             }
-            if self.publication.log_origin().is_none() {
-                return Err("LOG_KEY_FILE requires LOG_ORIGIN".to_owned());
+            if origin.is_none() {
+                return Err(format!("{log}_KEY_FILE requires {log}_ORIGIN"));
             }
+        }
+        let [(_, origin, key_file), (_, reads_origin, reads_key_file)] = logs;
+        if origin.is_some() && origin == reads_origin {
+            return Err("READS_LOG_ORIGIN must differ from LOG_ORIGIN".to_owned());
+        }
+        if key_file.is_some() && key_file == reads_key_file {
+            return Err("READS_LOG_KEY_FILE must differ from LOG_KEY_FILE".to_owned());
         }
         if self.mail.mail_receipt()
             && (self.publication.log_origin().is_none() || self.public_url().is_none())

@@ -26,6 +26,18 @@ pub(crate) struct PublicationSettings {
     #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
     log_key_file: Option<PathBuf>,
 
+    /// Origin of the published log of the record of reads, such as `log.hospital.example/reads`. If set, the
+    /// API serves its checkpoints, tiles and proofs without authentication. 1 to 200 visible ASCII
+    /// characters, without `+`
+    #[arg(long, env, global = true, value_parser = log_origin)]
+    reads_log_origin: Option<String>,
+
+    /// File with the private key that signs checkpoints of the record of reads, as written by
+    /// `patients audit key --reads new`, readable only by its user. `serve` and `projector` sign
+    /// checkpoints if it is set. The state of the signer is in the same folder
+    #[arg(long, env, global = true, hide_env_values = true, value_parser = path)]
+    reads_log_key_file: Option<PathBuf>,
+
     /// Interval at which a checkpoint is signed if the log has grown, 100ms to 24h
     #[arg(long, env, global = true, default_value = "1m", value_parser = checkpoint_interval)]
     pub(crate) checkpoint_interval: Duration,
@@ -45,6 +57,18 @@ impl PublicationSettings {
     /// Returns the origin of the published log, if it is set.
     pub(crate) fn log_origin(&self) -> Option<&str> {
         self.log_origin.as_deref().filter(|origin| !origin.is_empty())
+    }
+
+    /// Returns the origin of the published log of the record of reads, if it is set.
+    pub(crate) fn reads_log_origin(&self) -> Option<&str> {
+        self.reads_log_origin
+            .as_deref()
+            .filter(|origin| !origin.is_empty())
+    }
+
+    /// Returns the file of the key that signs checkpoints of the record of reads, if it is set.
+    pub(crate) fn reads_log_key_file(&self) -> Option<&Path> {
+        file(self.reads_log_key_file.as_deref())
     }
 
     /// Returns the witnesses.

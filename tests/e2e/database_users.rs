@@ -2,6 +2,7 @@
 //! its role needs.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use reqwest::StatusCode;
@@ -107,13 +108,16 @@ impl Users {
 
     /// Starts a role as its user, with its own address for HTTP or metrics.
     pub(crate) fn start(&self, role: &str) -> (Program, Client, u16) {
+        Self::start_as(self.command(role, &[role]), role)
+    }
+
+    fn start_as(mut command: Command, role: &str) -> (Program, Client, u16) {
         let port = free_port();
         let setting = if role == "api" {
             "HTTP_ADDR"
         } else {
             "METRICS_ADDR"
         };
-        let mut command = self.command(role, &[role]);
         let program = Program::start(command.env(setting, format!("127.0.0.1:{port}")));
         (program, Client::new(port), port)
     }
@@ -123,10 +127,30 @@ impl Users {
     }
 }
 
+/// Publishes the log and the record of reads, with keys in a folder.
+fn publish(command: &mut Command, keys: &Path) {
+    command
+        .env("LOG_ORIGIN", "log.example.org/patients")
+        .env("READS_LOG_ORIGIN", "log.example.org/reads")
+        .env("LOG_KEY_FILE", keys.join("log.key"))
+        .env("READS_LOG_KEY_FILE", keys.join("reads.key"))
+        .env("CHECKPOINT_INTERVAL", "500ms");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_role_and_command_does_all_its_work_with_a_user_of_its_own() {
     Users::on_each(async |users| {
-        let roles = ["api", "projector", "mailer"].map(|role| (role, users.start(role)));
+        let keys = TempDir::new().unwrap();
+        for words in [&["audit", "key", "new"][..], &["audit", "key", "--reads", "new"]] {
+            let mut command = users.command("projector", words);
+            publish(&mut command, keys.path());
+            assert!(run(&mut command).0);
+        }
+        let roles = ["api", "projector", "mailer"].map(|role| {
+            let mut command = users.command(role, &[role]);
+            publish(&mut command, keys.path());
+            (role, Users::start_as(command, role))
+        });
         let [
             (_, (_, client, port)),
             (_, (_, projector, _)),
@@ -149,6 +173,12 @@ async fn every_role_and_command_does_all_its_work_with_a_user_of_its_own() {
             .await;
         }
         operators(users, client).await;
+        for path in ["/log/checkpoint", "/reads-log/checkpoint"] {
+            wait_until(SOON, "a checkpoint is signed", async || {
+                client.get(path).await.unwrap().status() == StatusCode::OK
+            })
+            .await;
+        }
         for (role, (program, _, _)) in &roles {
             program.terminate();
             assert_eq!(program.wait(SOON).await, 0);

@@ -45,6 +45,7 @@ mod over_tls;
 mod privacy;
 mod production;
 mod published;
+mod reads_log;
 mod rebuild;
 mod replica;
 mod retention;

@@ -17,7 +17,7 @@ use crate::settings::ended;
 use crate::witness::Witness;
 
 /// Checks a file with the program and with the script. Returns the exit code, which is the same.
-fn checked(file: &Path, words: &[&str]) -> (i32, String) {
+pub(crate) fn checked(file: &Path, words: &[&str]) -> (i32, String) {
     let mut command = patients("audit");
     let (code, stdout, stderr) = ended(command.arg("check").arg(file).args(words));
     let mut script = Command::new("python3");

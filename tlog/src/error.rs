@@ -10,24 +10,28 @@ pub enum TlogError {
     /// The database failed, or an event is missing.
     #[error(transparent)]
     Store(#[from] eventstore::Error),
-    /// A tile in `log_tiles` is missing or malformed, or differs from the tiles below it.
-    #[error("the table log_tiles is damaged at {tile}: {what}")]
+    /// A stored tile is missing or malformed, or differs from the tiles below it.
+    #[error("the table {table} is damaged at {tile}: {what}")]
     Tiles {
+        /// The table.
+        table: &'static str,
         /// The tile.
         tile: Tile,
         /// Description of the damage.
         what: &'static str,
     },
     /// The stored tiles cover more events than the log has.
-    #[error("the tiles in log_tiles cover {covered} events, but the log ends at {size}")]
+    #[error("the tiles in {table} cover {covered} events, but the log ends at {size}")]
     TilesBeyond {
+        /// The table.
+        table: &'static str,
         /// Number of events that the tiles cover.
         covered: u64,
         /// Number of events in the log.
         size: u64,
     },
     /// Another process has extended the same tile at the same time.
-    #[error("another process has changed {0} in log_tiles at the same time")]
+    #[error("another process has changed the stored {0} at the same time")]
     Overtaken(Tile),
     /// A tree, tile or proof of this size does not exist.
     #[error("there is no tree of {0} leaves")]
@@ -49,13 +53,15 @@ pub enum TlogError {
     },
 }
 
-impl From<ContentError<Missing>> for TlogError {
-    fn from(error: ContentError<Missing>) -> Self {
+impl TlogError {
+    /// Converts the error of a tile in this table.
+    pub(crate) fn of_content(error: &ContentError<Missing>, table: &'static str) -> Self {
         let (ContentError::Read(Missing(tile)) | ContentError::Malformed(tile)) = error else {
             return Self::Size(0);
         };
         Self::Tiles {
-            tile,
+            table,
+            tile: *tile,
             what: "it is missing or malformed",
         }
     }

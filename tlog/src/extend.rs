@@ -10,7 +10,7 @@ use transparency::tile::{FULL_WIDTH, Level, Tile};
 use transparency::tree::Frontier;
 
 use crate::error::TlogError;
-use crate::tiles::{Tiles, key, stored};
+use crate::tiles::{LogTables, Tiles, key, stored};
 
 /// Number of leaves below a hash of level 1.
 const WIDTH: u64 = FULL_WIDTH as u64;
@@ -33,7 +33,8 @@ impl Tiles {
         let covered = self.covered().await?;
         if covered > complete {
             let covered = covered * WIDTH;
-            return Err(TlogError::TilesBeyond { covered, size });
+            let table = self.tables.tiles;
+            return Err(TlogError::TilesBeyond { table, covered, size });
         }
         if complete == 0 {
             return Ok(true);
@@ -49,7 +50,10 @@ impl Tiles {
         let last = if covered > 0 { roots.next() } else { None };
 
         let mut transaction = self.database.begin().await?;
-        let mut rows = Rows::default();
+        let mut rows = Rows {
+            tables: self.tables,
+            rows: BTreeMap::new(),
+        };
         if let Some(last) = last {
             rows.compare(&mut transaction, 1, covered - 1, last).await?;
         }
@@ -65,7 +69,10 @@ impl Tiles {
     async fn covered(&self) -> Result<u64, TlogError> {
         let mut connection = self.database.reader().await?;
         let row = connection
-            .query("SELECT tile, hashes FROM log_tiles WHERE level = 1 ORDER BY tile DESC LIMIT 1")
+            .query(&format!(
+                "SELECT tile, hashes FROM {} WHERE level = 1 ORDER BY tile DESC LIMIT 1",
+                self.tables.tiles
+            ))
             .fetch_optional()
             .await?;
         let Some(row) = row else {
@@ -83,8 +90,10 @@ impl Tiles {
 }
 
 /// The rows that a transaction changes.
-#[derive(Default)]
-struct Rows(BTreeMap<Tile, Row>);
+struct Rows {
+    tables: LogTables,
+    rows: BTreeMap<Tile, Row>,
+}
 
 struct Row {
     /// Length of the stored hashes in bytes; `None` if there is no row.
@@ -110,6 +119,7 @@ impl Rows {
                 Ordering::Greater => return Err(TlogError::Overtaken(tile)),
                 Ordering::Less => {
                     return Err(TlogError::Tiles {
+                        table: self.tables.tiles,
                         tile,
                         what: "it has fewer hashes than the tiles below it require",
                     });
@@ -140,6 +150,7 @@ impl Rows {
             return Ok(());
         }
         Err(TlogError::Tiles {
+            table: self.tables.tiles,
             tile,
             what: "it differs from the events in the log",
         })
@@ -154,10 +165,10 @@ impl Rows {
     ) -> Result<(Tile, &mut Row), TlogError> {
         let tile = Tile::new(Level::Hashes(level), index / WIDTH, FULL_WIDTH);
         let tile = tile.ok_or(TlogError::Size(index))?;
-        let row = match self.0.entry(tile) {
+        let row = match self.rows.entry(tile) {
             Entry::Occupied(row) => row.into_mut(),
             Entry::Vacant(place) => {
-                let hashes = stored(transaction, &tile).await?;
+                let hashes = stored(transaction, self.tables, &tile).await?;
                 place.insert(Row {
                     before: hashes.as_ref().map(Vec::len),
                     hashes: hashes.unwrap_or_default(),
@@ -169,14 +180,17 @@ impl Rows {
 
     /// Writes the changed rows. A row that has changed since it was read is not overwritten.
     async fn write(self, transaction: &mut Transaction<'_>) -> Result<(), TlogError> {
-        for (tile, Row { before, hashes }) in self.0 {
+        let table = self.tables.tiles;
+        for (tile, Row { before, hashes }) in self.rows {
             if before == Some(hashes.len()) {
                 continue;
             }
             let (level, index) = key(&tile)?;
             let Some(before) = before else {
                 transaction
-                    .query("INSERT INTO log_tiles (hashes, level, tile) VALUES (?, ?, ?)")
+                    .query(&format!(
+                        "INSERT INTO {table} (hashes, level, tile) VALUES (?, ?, ?)"
+                    ))
                     .bind(hashes)
                     .bind(level)
                     .bind(index)
@@ -186,7 +200,9 @@ impl Rows {
             };
             let length = i64::try_from(before).map_err(|_| TlogError::Overtaken(tile))?;
             let changed = transaction
-                .query("UPDATE log_tiles SET hashes = ? WHERE level = ? AND tile = ? AND LENGTH(hashes) = ?")
+                .query(&format!(
+                    "UPDATE {table} SET hashes = ? WHERE level = ? AND tile = ? AND LENGTH(hashes) = ?"
+                ))
                 .bind(hashes)
                 .bind(level)
                 .bind(index)

@@ -11,7 +11,17 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::signer::Outcome;
 
-static METRICS: LazyLock<SignerMetrics> = LazyLock::new(SignerMetrics::default);
+static EVENTS: LazyLock<SignerMetrics> = LazyLock::new(SignerMetrics::default);
+static READS: LazyLock<SignerMetrics> = LazyLock::new(SignerMetrics::default);
+
+/// A log whose signer has metrics of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeteredLog {
+    /// The log of events.
+    Events,
+    /// The log of the heads of the record of reads. Its metrics have the prefix `reads_`.
+    Reads,
+}
 
 #[derive(Default)]
 struct SignerMetrics {
@@ -40,101 +50,118 @@ impl SignerMetrics {
         let labels = RequestLabels { witness, outcome };
         self.requests.get_or_create(&labels).inc();
     }
-}
 
-/// Records a run without an error.
-pub(crate) fn signing(outcome: Outcome) {
-    METRICS.stopped.set(0);
-    if let Outcome::Signed(size) | Outcome::UpToDate(size) = outcome {
-        METRICS.size.set(i64::try_from(size).unwrap_or(i64::MAX));
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "checkpoint_signer_size",
+            "Size of the last checkpoint that this process has signed or found",
+            self.size.clone(),
+        );
+        registry.register(
+            "checkpoint_signer_stopped",
+            "Whether this process refuses to sign checkpoints until an operator has solved a problem",
+            self.stopped.clone(),
+        );
+        registry.register(
+            "checkpoint_quorum_size",
+            "Size of the last of these checkpoints that enough witnesses have cosigned",
+            self.quorum.clone(),
+        );
+        registry.register(
+            "witness_cosigned_size",
+            "Size of the last checkpoint that the witness has cosigned for this process",
+            self.cosigned_size.clone(),
+        );
+        registry.register_with_unit(
+            "witness_cosigned_timestamp",
+            "Time at which the witness has last cosigned a checkpoint for this process",
+            Unit::Seconds,
+            self.cosigned_at.clone(),
+        );
+        registry.register(
+            "witness_requests",
+            "Requests of this process to the witness, by outcome",
+            self.requests.clone(),
+        );
     }
 }
 
-/// Creates the series of a witness before its first response.
-pub(crate) fn witness(name: &str) {
-    let label = WitnessLabel {
-        witness: name.to_owned(),
-    };
-    METRICS.cosigned_size.get_or_create(&label).set(0);
-    METRICS.cosigned_at.get_or_create(&label).set(0);
-    for outcome in [
-        "cosigned",
-        "unreachable",
-        "rejected",
-        "ahead",
-        "inconsistent",
-        "failed",
-    ] {
-        let witness = name.to_owned();
-        let labels = RequestLabels { witness, outcome };
-        METRICS.requests.get_or_create(&labels).inc_by(0);
+impl MeteredLog {
+    fn metrics(self) -> &'static SignerMetrics {
+        match self {
+            Self::Events => &EVENTS,
+            Self::Reads => &READS,
+        }
+    }
+
+    /// Records a run without an error.
+    pub(crate) fn signing(self, outcome: Outcome) {
+        let metrics = self.metrics();
+        metrics.stopped.set(0);
+        if let Outcome::Signed(size) | Outcome::UpToDate(size) = outcome {
+            metrics.size.set(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Creates the series of a witness before its first response.
+    pub(crate) fn witness(self, name: &str) {
+        let metrics = self.metrics();
+        let label = WitnessLabel {
+            witness: name.to_owned(),
+        };
+        metrics.cosigned_size.get_or_create(&label).set(0);
+        metrics.cosigned_at.get_or_create(&label).set(0);
+        for outcome in [
+            "cosigned",
+            "unreachable",
+            "rejected",
+            "ahead",
+            "inconsistent",
+            "failed",
+        ] {
+            let witness = name.to_owned();
+            let labels = RequestLabels { witness, outcome };
+            metrics.requests.get_or_create(&labels).inc_by(0);
+        }
+    }
+
+    /// Records that the witness has cosigned the checkpoint of this size, at this time in seconds since 1970.
+    pub(crate) fn cosigned(self, witness: &str, size: u64, time: i64) {
+        let metrics = self.metrics();
+        let label = WitnessLabel {
+            witness: witness.to_owned(),
+        };
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        metrics.cosigned_size.get_or_create(&label).set(size);
+        metrics.cosigned_at.get_or_create(&label).set(time);
+        metrics.request(witness, "cosigned");
+    }
+
+    /// Records that a witness has not cosigned a checkpoint.
+    pub(crate) fn not_cosigned(self, witness: &str, outcome: &'static str) {
+        self.metrics().request(witness, outcome);
+    }
+
+    /// Records that the checkpoint of this size has its quorum. A slow witness can complete the quorum of an
+    /// earlier checkpoint later.
+    pub(crate) fn quorum(self, size: u64) {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        self.metrics().quorum.inner().fetch_max(size, Ordering::Relaxed);
+    }
+
+    /// Records that an operator must solve a problem.
+    pub(crate) fn stopped(self) {
+        self.metrics().stopped.set(1);
+    }
+
+    /// Records that another process signs.
+    pub(crate) fn elsewhere(self) {
+        self.metrics().stopped.set(0);
     }
 }
 
-/// Records that a witness has cosigned the checkpoint of this size, at this time in seconds since 1970.
-pub(crate) fn cosigned(witness: &str, size: u64, time: i64) {
-    let label = WitnessLabel {
-        witness: witness.to_owned(),
-    };
-    let size = i64::try_from(size).unwrap_or(i64::MAX);
-    METRICS.cosigned_size.get_or_create(&label).set(size);
-    METRICS.cosigned_at.get_or_create(&label).set(time);
-    METRICS.request(witness, "cosigned");
-}
-
-/// Records that a witness has not cosigned a checkpoint.
-pub(crate) fn not_cosigned(witness: &str, outcome: &'static str) {
-    METRICS.request(witness, outcome);
-}
-
-/// Records that the checkpoint of this size has its quorum. A slow witness can complete the quorum of an
-/// earlier checkpoint later.
-pub(crate) fn quorum(size: u64) {
-    let size = i64::try_from(size).unwrap_or(i64::MAX);
-    METRICS.quorum.inner().fetch_max(size, Ordering::Relaxed);
-}
-
-/// Records that an operator must solve a problem.
-pub(crate) fn stopped() {
-    METRICS.stopped.set(1);
-}
-
-/// Records that another process signs.
-pub(crate) fn elsewhere() {
-    METRICS.stopped.set(0);
-}
-
-/// Registers the metrics.
+/// Registers the metrics of both logs.
 pub fn register(registry: &mut Registry) {
-    registry.register(
-        "checkpoint_signer_size",
-        "Size of the last checkpoint that this process has signed or found",
-        METRICS.size.clone(),
-    );
-    registry.register(
-        "checkpoint_signer_stopped",
-        "Whether this process refuses to sign checkpoints until an operator has solved a problem",
-        METRICS.stopped.clone(),
-    );
-    registry.register(
-        "checkpoint_quorum_size",
-        "Size of the last of these checkpoints that enough witnesses have cosigned",
-        METRICS.quorum.clone(),
-    );
-    registry.register(
-        "witness_cosigned_size",
-        "Size of the last checkpoint that the witness has cosigned for this process",
-        METRICS.cosigned_size.clone(),
-    );
-    registry.register_with_unit(
-        "witness_cosigned_timestamp",
-        "Time at which the witness has last cosigned a checkpoint for this process",
-        Unit::Seconds,
-        METRICS.cosigned_at.clone(),
-    );
-    registry.register(
-        "witness_requests",
-        "Requests of this process to the witness, by outcome",
-        METRICS.requests.clone(),
-    );
+    EVENTS.register(registry);
+    READS.register(registry.sub_registry_with_prefix("reads"));
 }

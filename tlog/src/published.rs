@@ -7,7 +7,7 @@ use transparency::tree::Plan;
 
 use crate::checkpoints::{SignedCheckpoints, StoredCheckpoint};
 use crate::error::TlogError;
-use crate::tiles::Tiles;
+use crate::tiles::{LogTables, Tiles};
 
 /// The published part of a log. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,12 +40,18 @@ pub enum NoProof {
 }
 
 impl PublishedLog {
-    /// Creates access to the published log with this origin.
+    /// Creates access to the published log of events with this origin.
     #[must_use]
     pub fn new(database: &Database, origin: String) -> Self {
+        Self::of(database, origin, LogTables::EVENTS)
+    }
+
+    /// Creates access to the published log in these tables with this origin.
+    #[must_use]
+    pub fn of(database: &Database, origin: String, tables: LogTables) -> Self {
         Self {
             checkpoints: SignedCheckpoints::new(database.clone(), origin),
-            tiles: Tiles::new(database.clone()),
+            tiles: Tiles::of(database.clone(), tables),
         }
     }
 

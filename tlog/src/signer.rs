@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::{Clock, EventLog, Lease};
+use eventstore::{Clock, Database, EventLog, Lease};
 use futures::future::{join, join_all};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,22 +14,63 @@ use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
 use transparency::note::SigningKey;
 
 use crate::error::TlogError;
-use crate::metrics;
+use crate::metrics::MeteredLog;
 use crate::published::PublishedLog;
 use crate::state::{LockedState, StateError, StateFile};
+use crate::tiles::LogTables;
 use crate::witnesses::Witnesses;
 
 pub use adopt::{AdoptError, adopt};
 
-/// Name of the lease of the signer.
-const LEASE: &str = "checkpoint signer";
 /// Shortest and longest duration of the lease. If a signer is killed, another one takes over when the lease
 /// expires.
 const LEASE_DURATION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
+/// A log whose checkpoints are signed.
+pub trait SignedLog: Send + Sync {
+    /// Name of the lease of the signer.
+    const LEASE: &'static str;
+
+    /// The database with the entries, the tiles and the checkpoints.
+    fn database(&self) -> &Database;
+
+    /// The tables of the log.
+    fn tables(&self) -> LogTables;
+
+    /// The metrics of the signer.
+    fn metrics(&self) -> MeteredLog;
+
+    /// Returns the number of entries. A log that other tables determine is extended first.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    fn size(&self) -> impl Future<Output = eventstore::Result<u64>> + Send;
+}
+
+impl SignedLog for EventLog {
+    const LEASE: &'static str = "checkpoint signer";
+
+    fn database(&self) -> &Database {
+        self.database()
+    }
+
+    fn tables(&self) -> LogTables {
+        LogTables::EVENTS
+    }
+
+    fn metrics(&self) -> MeteredLog {
+        MeteredLog::Events
+    }
+
+    async fn size(&self) -> eventstore::Result<u64> {
+        Ok(self.head().await?.position.get())
+    }
+}
+
 /// A signer of checkpoints.
-pub struct Signer {
-    log: EventLog,
+pub struct Signer<L = EventLog> {
+    log: L,
     published: PublishedLog,
     key: SigningKey,
     state: StateFile,
@@ -118,13 +159,13 @@ impl SignError {
     }
 }
 
-impl Signer {
+impl<L: SignedLog> Signer<L> {
     /// Creates a signer. The name of the key is the origin of the log.
     #[must_use]
-    pub fn new(log: EventLog, key: SigningKey, state: StateFile, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(log: L, key: SigningKey, state: StateFile, clock: Arc<dyn Clock>) -> Self {
         let origin = key.verifier().name().to_owned();
         Self {
-            published: PublishedLog::new(log.database(), origin),
+            published: PublishedLog::of(log.database(), origin, log.tables()),
             log,
             key,
             state,
@@ -149,14 +190,14 @@ impl Signer {
         let mut lease = Lease::new(
             self.log.database().clone(),
             Arc::clone(&self.clock),
-            LEASE.to_owned(),
+            L::LEASE.to_owned(),
             owner,
             duration,
         );
         let tick = interval.min(duration / 3);
         let (newest, signed) = watch::channel(None);
         let cosigners = self.witnesses.iter().flat_map(|witnesses| {
-            let cosigners = witnesses.cosigners(&self.published, &self.clock);
+            let cosigners = witnesses.cosigners(&self.published, &self.clock, self.log.metrics());
             cosigners.map(|cosigner| cosigner.follow(signed.clone()))
         });
         let cosigning = join_all(cosigners);
@@ -195,7 +236,7 @@ impl Signer {
                 Ok(is_held) => {
                     if !is_held {
                         newest.send_if_modified(|size| size.take().is_some());
-                        metrics::elsewhere();
+                        self.log.metrics().elsewhere();
                         reported = None;
                         is_reviewed = false;
                     }
@@ -210,20 +251,20 @@ impl Signer {
                     if reported.take().is_some() {
                         tracing::info!("checkpoints are signed again");
                     }
-                    metrics::signing(outcome);
+                    self.log.metrics().signing(outcome);
                     if let Outcome::Signed(size) | Outcome::UpToDate(size) = outcome
                         && size > 0
                     {
                         newest.send_if_modified(|before| before.replace(size) != Some(size));
                         if self.needs_no_witness() {
-                            metrics::quorum(size);
+                            self.log.metrics().quorum(size);
                         }
                     }
                 }
                 Err(error) => {
                     if error.is_lasting() {
                         due = now + interval;
-                        metrics::stopped();
+                        self.log.metrics().stopped();
                     }
                     // The same error is logged only once.
                     let error = error.to_string();
@@ -278,7 +319,7 @@ impl Signer {
                 newest: newest.size,
             });
         }
-        let size = self.log.head().await?.position.get();
+        let size = self.log.size().await?;
         let mut signed = vec![(state.size(), state.root())];
         signed.extend(newest.iter().map(|newest| (newest.size, newest.root)));
         signed.dedup();

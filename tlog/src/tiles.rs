@@ -8,18 +8,44 @@ use transparency::tree::{Frontier, Plan};
 use transparency::{Hash, MAX_SIZE};
 
 use crate::error::TlogError;
+use crate::extend::PAGE;
+
+/// The tables of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogTables {
+    /// Table of the entries. Its columns `position`, from 1 without gaps, and `hash` have the entries in
+    /// order.
+    pub entries: &'static str,
+    /// Table of the tiles above level 0, with the columns `level`, `tile` and `hashes`.
+    pub tiles: &'static str,
+}
+
+impl LogTables {
+    /// The tables of the log of events.
+    pub const EVENTS: Self = Self {
+        entries: "events",
+        tiles: "log_tiles",
+    };
+}
 
 /// The tiles of a log. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tiles {
     pub(crate) database: Database,
+    pub(crate) tables: LogTables,
 }
 
 impl Tiles {
-    /// Creates a reader of the tiles of the log in `database`.
+    /// Creates a reader of the tiles of the log of events in `database`.
     #[must_use]
     pub const fn new(database: Database) -> Self {
-        Self { database }
+        Self::of(database, LogTables::EVENTS)
+    }
+
+    /// Creates a reader of the tiles of the log in these tables.
+    #[must_use]
+    pub const fn of(database: Database, tables: LogTables) -> Self {
+        Self { database, tables }
     }
 
     /// Returns the contents of a tile or entry bundle. The events that it covers must be in the log, and for
@@ -45,7 +71,12 @@ impl Tiles {
                 let length = usize::from(tile.width()) * Hash::LEN;
                 if hashes.len() < length {
                     let what = "it has fewer hashes than the log requires";
-                    return Err(TlogError::Tiles { tile: *tile, what });
+                    let table = self.tables.tiles;
+                    return Err(TlogError::Tiles {
+                        table,
+                        tile: *tile,
+                        what,
+                    });
                 }
                 hashes.truncate(length);
                 Ok(hashes)
@@ -63,7 +94,8 @@ impl Tiles {
         for tile in plan.tiles() {
             tiles.insert(tile, self.content(&tile).await?);
         }
-        Ok(plan.hashes(&mut tiles)?)
+        let hashes = plan.hashes(&mut tiles);
+        hashes.map_err(|error| TlogError::of_content(&error, self.tables.tiles))
     }
 
     /// Returns the root of the tree over the first `size` events. [`Tiles::extend`] must have been called
@@ -79,6 +111,17 @@ impl Tiles {
         Ok(frontier.root())
     }
 
+    /// Computes the root of the tree over the first `size` entries from the entries alone.
+    pub(crate) async fn root_of_entries(&self, size: u64) -> Result<Hash, TlogError> {
+        let mut tree = Frontier::default();
+        while tree.size() < size {
+            let count = (size - tree.size()).min(PAGE);
+            let entries = self.entries(tree.size(), count).await?;
+            tree.extend(entries.iter().map(|entry| Hash::leaf(entry)));
+        }
+        Ok(tree.root())
+    }
+
     /// Reads the entries with the indexes `start` to `start + count - 1`.
     pub(crate) async fn entries(&self, start: u64, count: u64) -> Result<Vec<[u8; 32]>, TlogError> {
         let end = start.checked_add(count).filter(|end| *end <= MAX_SIZE);
@@ -87,7 +130,10 @@ impl Tiles {
         let (after, to) = (position(start)?, position(end)?);
         let mut connection = self.database.reader().await?;
         let rows = connection
-            .query("SELECT position, hash FROM events WHERE position > ? AND position <= ? ORDER BY position")
+            .query(&format!(
+                "SELECT position, hash FROM {} WHERE position > ? AND position <= ? ORDER BY position",
+                self.tables.entries
+            ))
             .bind(after)
             .bind(to)
             .fetch_all()
@@ -115,18 +161,22 @@ impl Tiles {
     /// Returns the stored hashes of the tile of a level above 0 with the same level and index, if any.
     async fn stored(&self, tile: &Tile) -> Result<Option<Vec<u8>>, TlogError> {
         let mut connection = self.database.reader().await?;
-        stored(&mut connection, tile).await
+        stored(&mut connection, self.tables, tile).await
     }
 }
 
-/// Reads a row of `log_tiles`.
+/// Reads a row of the table of tiles.
 pub(crate) async fn stored(
     session: &mut (impl Session + ?Sized),
+    tables: LogTables,
     tile: &Tile,
 ) -> Result<Option<Vec<u8>>, TlogError> {
     let (level, index) = key(tile)?;
     let row = session
-        .query("SELECT hashes FROM log_tiles WHERE level = ? AND tile = ?")
+        .query(&format!(
+            "SELECT hashes FROM {} WHERE level = ? AND tile = ?",
+            tables.tiles
+        ))
         .bind(level)
         .bind(index)
         .fetch_optional()
@@ -135,7 +185,7 @@ pub(crate) async fn stored(
     Ok(hashes)
 }
 
-/// Returns the key of a tile of hashes in `log_tiles`.
+/// Returns the key of a tile of hashes in the table of tiles.
 pub(crate) fn key(tile: &Tile) -> Result<(i64, i64), TlogError> {
     match (tile.level(), i64::try_from(tile.index())) {
         (Level::Hashes(level), Ok(index)) => Ok((level.into(), index)),

@@ -19,7 +19,7 @@ use transparency::witness::{AddCheckpoint, Response, ResponseError};
 use crate::checkpoints::CosignError;
 use crate::error::TlogError;
 use crate::http::{self, HttpError};
-use crate::metrics;
+use crate::metrics::MeteredLog;
 use crate::published::PublishedLog;
 
 pub use probe::{Probe, ProbeError};
@@ -166,15 +166,17 @@ impl Witnesses {
         &self,
         published: &PublishedLog,
         clock: &Arc<dyn Clock>,
+        metrics: MeteredLog,
     ) -> impl Iterator<Item = Cosigner> {
-        self.addresses.iter().map(|address| {
-            metrics::witness(address.key.name());
+        self.addresses.iter().map(move |address| {
+            metrics.witness(address.key.name());
             Cosigner {
                 witness: address.clone(),
                 policy: Arc::clone(&self.policy),
                 client: self.client.clone(),
                 published: published.clone(),
                 clock: Arc::clone(clock),
+                metrics,
                 known: 0,
             }
         })
@@ -244,6 +246,7 @@ pub(crate) struct Cosigner {
     client: Client,
     published: PublishedLog,
     clock: Arc<dyn Clock>,
+    metrics: MeteredLog,
     /// Size of the last checkpoint that the witness has cosigned for this process.
     known: u64,
 }
@@ -286,7 +289,7 @@ impl Cosigner {
             match self.ask(wanted.unwrap_or_default()).await {
                 Ok(size) => {
                     let time = self.clock.now().as_micros() / 1_000_000;
-                    metrics::cosigned(&name, size, time);
+                    self.metrics.cosigned(&name, size, time);
                     if reported.take().is_some() {
                         tracing::info!(witness = name, "the witness cosigns checkpoints again");
                     }
@@ -295,7 +298,7 @@ impl Cosigner {
                     not_before = self.clock.monotonic() + pause;
                 }
                 Err(error) => {
-                    metrics::not_cosigned(&name, error.outcome());
+                    self.metrics.not_cosigned(&name, error.outcome());
                     let is_fork = matches!(error, AskError::Inconsistent { .. });
                     let error = error.to_string();
                     // The same error is logged only once.
@@ -337,7 +340,7 @@ impl Cosigner {
                     let own = self.witness.own(signatures);
                     let now = self.clock.now();
                     if checkpoints.cosign(size, &own, &self.policy, now).await? {
-                        metrics::quorum(size);
+                        self.metrics.quorum(size);
                     }
                     self.known = size;
                     return Ok(size);

@@ -201,7 +201,7 @@ kinds! {
         "This service does not publish its log.",
     ),
         "Checkpoints, tiles, proofs and receipts are available only if the operator has chosen to publish the log, with the setting \
-         LOG_ORIGIN.";
+         LOG_ORIGIN, or READS_LOG_ORIGIN for the paths below /reads-log.";
     NO_CHECKPOINT_YET = Kind::new(
         StatusCode::NOT_FOUND,
         "no-checkpoint-yet",

@@ -38,6 +38,8 @@ pub struct ReadsVerified {
     pub chains: u64,
     /// Number of links whose entries were pruned.
     pub pruned: u64,
+    /// Number of entries of the published log.
+    pub published: u64,
     /// Number of entries without a chain. Programs of earlier versions write them.
     pub unchained: i64,
     /// Number of faults.
@@ -116,6 +118,32 @@ pub enum ReadProblem {
     /// The link of an entry does not exist.
     #[error("the entry has no link: the entry was added, or its link was deleted")]
     EntryWithoutLink,
+    /// An entry of the published log is missing.
+    #[error("the entry {position} of the published log is missing")]
+    HeadMissing {
+        /// Position of the entry.
+        position: i64,
+    },
+    /// A link whose hash was published is missing.
+    #[error("the link is missing, but its hash is the entry {position} of the published log")]
+    PublishedMissing {
+        /// Position of the entry.
+        position: i64,
+    },
+    /// A link has another hash than its entry in the published log.
+    #[error(
+        "the link differs from the entry {position} of the published log, or the entry was added or moved"
+    )]
+    PublishedDiffers {
+        /// Position of the entry.
+        position: i64,
+    },
+    /// The published log has another root than the one that was signed or kept.
+    #[error("the published log does not have the root of {size} entries that was signed or kept")]
+    PublishedRoot {
+        /// Number of entries.
+        size: u64,
+    },
     /// A trusted link does not exist.
     #[error("the trusted link is missing: links were deleted, or it belongs to another record")]
     TrustedMissing,
@@ -128,7 +156,10 @@ pub enum ReadProblem {
 
 impl fmt::Display for ReadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "chain {}", self.chain)?;
+        match self.chain.as_str() {
+            "" => write!(f, "no chain")?,
+            chain => write!(f, "chain {chain}")?,
+        }
         if let Some(link) = self.link {
             write!(f, ", link {link}")?;
         }
@@ -156,7 +187,13 @@ impl ReadsVerified {
         }
     }
 
-    fn fault(&mut self, chain: &str, link: Option<i64>, entry: Option<&str>, problem: ReadProblem) {
+    pub(super) fn fault(
+        &mut self,
+        chain: &str,
+        link: Option<i64>,
+        entry: Option<&str>,
+        problem: ReadProblem,
+    ) {
         self.fault_count += 1;
         if self.faults.len() < MOST_FAULTS {
             self.faults.push(ReadFault {

@@ -23,11 +23,11 @@ use crate::problem::{ApiError, kinds};
 use crate::state::Api;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const BYTES: &str = "application/octet-stream";
+pub(super) const BYTES: &str = "application/octet-stream";
 /// Caching of a response that changes when a checkpoint is signed.
-const CHANGES: &str = "public, max-age=5";
+pub(super) const CHANGES: &str = "public, max-age=5";
 /// Caching of a response that never changes.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const NO_STORE: &str = "no-store";
 
 pub(super) fn routes() -> Routes<Api> {
@@ -41,11 +41,11 @@ pub(super) fn routes() -> Routes<Api> {
         .get("/patients/{id}/receipt", Read, receipt, receipt_described)
 }
 
-fn answered(described: Described, text: &'static str, media: Media, cache: &str) -> Described {
+pub(super) fn answered(described: Described, text: &'static str, media: Media, cache: &str) -> Described {
     described.answers(200, text, [media], [fields::cache_control(cache)])
 }
 
-fn refused() -> [Kind; 3] {
+pub(super) fn refused() -> [Kind; 3] {
     [kinds::LOG_NOT_PUBLISHED, kinds::UNAVAILABLE, kinds::LOG_DAMAGED]
 }
 
@@ -53,7 +53,7 @@ fn refused() -> [Kind; 3] {
 const CHECKPOINT: &str = "log.hospital.example/patients\n600\nXQOzt0Iv4hgX9QMTtsb0hKGUR8BJ8zGeAqU3NKuyTuU=\n\n\
     — log.hospital.example/patients m3wtQa0…\n";
 
-fn note() -> Media {
+pub(super) fn note() -> Media {
     Media::of(TEXT, fields::string(), Some(json!(CHECKPOINT)))
 }
 
@@ -76,7 +76,12 @@ fn newest_described() -> Described {
 }
 
 async fn newest(State(api): State<Api>) -> Result<Response, ApiError> {
-    let newest = api.published()?.checkpoints().newest().await?;
+    newest_in(api.published()?).await
+}
+
+/// Returns the newest checkpoint of a log.
+pub(super) async fn newest_in(log: &PublishedLog) -> Result<Response, ApiError> {
+    let newest = log.checkpoints().newest().await?;
     let newest = newest.ok_or(ApiError::NoCheckpointYet)?;
     Ok(response(newest.note, TEXT, CHANGES))
 }
@@ -101,10 +106,17 @@ async fn of_size(
     State(api): State<Api>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let published = api.published()?;
+    of_size_in(api.published()?, path).await
+}
+
+/// Returns an earlier checkpoint of a log.
+pub(super) async fn of_size_in(
+    log: &PublishedLog,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
     let size = path.ok().and_then(|Path(size)| canonical(&size));
     let size = size.ok_or(ApiError::NoSuchCheckpoint)?;
-    let checkpoint = published.checkpoints().of_size(size.get()).await?;
+    let checkpoint = log.checkpoints().of_size(size.get()).await?;
     let checkpoint = checkpoint.ok_or(ApiError::NoSuchCheckpoint)?;
     Ok(response(checkpoint.note, TEXT, CHANGES))
 }
@@ -132,12 +144,19 @@ async fn tile(
     State(api): State<Api>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let published = api.published()?;
+    tile_in(api.published()?, path).await
+}
+
+/// Returns a tile of a log.
+pub(super) async fn tile_in(
+    log: &PublishedLog,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
     let tile = path
         .ok()
         .and_then(|Path(tile)| format!("tile/{tile}").parse().ok());
     let tile = tile.ok_or(ApiError::NoSuchTile)?;
-    let content = published.tile(&tile).await?.ok_or(ApiError::NoSuchTile)?;
+    let content = log.tile(&tile).await?.ok_or(ApiError::NoSuchTile)?;
     Ok(response(content, BYTES, IMMUTABLE))
 }
 
@@ -162,10 +181,17 @@ async fn proof(
     State(api): State<Api>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let published = api.published()?;
+    proof_in(api.published()?, path).await
+}
+
+/// Returns the proof of an entry of a log.
+pub(super) async fn proof_in(
+    log: &PublishedLog,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
     let position = path.ok().and_then(|Path(position)| canonical(&position));
     let position = position.ok_or(ApiError::NotCoveredYet)?;
-    let proof = published.prove(position).await?;
+    let proof = log.prove(position).await?;
     Ok(response(proof.to_string(), TEXT, CHANGES))
 }
 
@@ -219,6 +245,10 @@ fn response(body: impl IntoResponse, media: &'static str, cache: &'static str) -
 impl Api {
     pub(super) fn published(&self) -> Result<&PublishedLog, ApiError> {
         self.published_log.as_ref().ok_or(ApiError::LogNotPublished)
+    }
+
+    pub(super) fn published_reads(&self) -> Result<&PublishedLog, ApiError> {
+        self.published_reads.as_ref().ok_or(ApiError::LogNotPublished)
     }
 }
 

@@ -84,6 +84,7 @@ fn template(path: &str) -> String {
 async fn every_route_is_for_its_roles_and_for_no_other() {
     use Role::{Auditor, Clerk, Operator, Privacy};
     let id = format!("/patients/{NOBODY}");
+    let rebuild = "/projections/patient_view/rebuilds/2";
     let everybody = &[Clerk, Auditor, Operator, Privacy][..];
     let routes = [
         ("POST", "/register", &[Clerk][..], false),
@@ -115,6 +116,10 @@ async fn every_route_is_for_its_roles_and_for_no_other() {
         ("GET", "/log/checkpoints/1", everybody, true),
         ("GET", "/log/tile/0/000", everybody, true),
         ("GET", "/log/proof/1", everybody, true),
+        ("GET", "/reads-log/checkpoint", everybody, true),
+        ("GET", "/reads-log/checkpoints/1", everybody, true),
+        ("GET", "/reads-log/tile/0/000", everybody, true),
+        ("GET", "/reads-log/proof/1", everybody, true),
         ("GET", "/projections", &[Operator], false),
         ("POST", "/projections/patient_view/rebuild", &[Operator], false),
         ("GET", "/projections/patient_view/rebuilds/2", &[Operator], false),

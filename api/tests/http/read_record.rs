@@ -1,6 +1,7 @@
 //! Tests of the modes of the record of reads: which reads are recorded, and when their entries are durable.
 
 mod chains;
+mod published;
 
 use std::time::Duration;
 

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, bail};
 use api::read_log::heads::TrustedRead;
+use api::read_log::published::{self, KeptRoot};
 use api::read_log::verify::{ReadsVerified, verify};
-use eventstore::Database;
+use eventstore::{Database, Hash, Trusted};
 use serde::Serialize;
+use tlog::SignedCheckpoints;
 
 use crate::exit_code::NoAnswer;
 
@@ -12,8 +14,44 @@ use crate::exit_code::NoAnswer;
 #[derive(Serialize)]
 pub(super) struct CheckedRecord(ReadsVerified);
 
-pub(super) async fn check(database: &Database, trusted: &[TrustedRead]) -> anyhow::Result<CheckedRecord> {
-    Ok(CheckedRecord(verify(database, trusted).await.context(NoAnswer)?))
+/// What the record is compared with.
+pub(crate) struct TrustedRecord<'s> {
+    links: Vec<TrustedRead>,
+    roots: Vec<Trusted>,
+    origin: Option<&'s str>,
+}
+
+impl<'s> TrustedRecord<'s> {
+    /// Returns what the record is compared with: links and roots of the published log that were kept, and the
+    /// newest signed checkpoint of the published log with this origin.
+    pub(crate) const fn new(links: Vec<TrustedRead>, roots: Vec<Trusted>, origin: Option<&'s str>) -> Self {
+        Self { links, roots, origin }
+    }
+}
+
+pub(super) async fn check(database: &Database, trusted: &TrustedRecord<'_>) -> anyhow::Result<CheckedRecord> {
+    let mut roots: Vec<_> = trusted
+        .roots
+        .iter()
+        .map(|kept| KeptRoot {
+            size: kept.position.get(),
+            root: kept.hash,
+        })
+        .collect();
+    if let Some(origin) = trusted.origin {
+        // A later checkpoint can cover entries that the snapshot of the verification lacks.
+        let checkpoints = SignedCheckpoints::new(database.clone(), origin.to_owned());
+        let newest = checkpoints.newest().await.context(NoAnswer)?;
+        roots.extend(newest.map(|newest| KeptRoot {
+            size: newest.size,
+            root: Hash(newest.root.0),
+        }));
+    }
+    let mut report = verify(database, &trusted.links).await.context(NoAnswer)?;
+    published::verify(database, &roots, &mut report)
+        .await
+        .context(NoAnswer)?;
+    Ok(CheckedRecord(report))
 }
 
 impl CheckedRecord {
@@ -29,6 +67,10 @@ impl CheckedRecord {
             vec![("reads", format!("{} mismatches, the first:", found.fault_count))]
         };
         values.extend(found.faults.iter().map(|fault| ("", fault.to_string())));
+        if found.published > 0 {
+            let heads = format!("{} entries in the published log", found.published);
+            values.push(("", heads));
+        }
         if found.pruned > 0 {
             values.push(("", format!("{} links were pruned", found.pruned)));
         }

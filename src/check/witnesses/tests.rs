@@ -105,7 +105,7 @@ fn the_quorum_counts_witnesses_that_cosign_and_each_name_once() {
             (&again, Some(Ok(cosigned(590, SECONDS, 9)))),
             (&second, of_second),
         ];
-        quorum(required, &probed).map(|finding| (finding.level, finding.message))
+        quorum("WITNESS_QUORUM", required, &probed).map(|finding| (finding.level, finding.message))
     };
     let message = |count| format!("{count} of 2 witnesses cosign; the quorum is 2");
     assert_eq!(level(None, 2), Some((Level::Error, message(1))));

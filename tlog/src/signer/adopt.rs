@@ -1,11 +1,11 @@
 //! Replacing a lost state file.
 
-use eventstore::{EventLog, Position, merkle};
 use transparency::checkpoint::SignedCheckpoint;
 use transparency::note::{VerifierKey, VerifyError};
 
 use crate::error::TlogError;
 use crate::published::PublishedLog;
+use crate::signer::SignedLog;
 use crate::state::{StateError, StateFile};
 
 /// Reason why a checkpoint cannot become the state of a signer.
@@ -59,7 +59,7 @@ pub enum AdoptError {
 ///
 /// [`AdoptError`].
 pub async fn adopt(
-    log: &EventLog,
+    log: &impl SignedLog,
     verifier: &VerifierKey,
     state: &StateFile,
     signed: &SignedCheckpoint,
@@ -74,20 +74,17 @@ pub async fn adopt(
     if locked.read(origin)?.is_some_and(|state| state.size() >= given) {
         return Err(AdoptError::Current(locked.path().to_owned()));
     }
-    let published = PublishedLog::new(log.database(), origin.to_owned());
+    let published = PublishedLog::of(log.database(), origin.to_owned(), log.tables());
     let newest = published.checkpoints().newest().await?;
     if let Some(newest) = newest.filter(|newest| newest.size > given) {
         let newest = newest.size;
         return Err(AdoptError::Older { newest, given });
     }
-    let size = log.head().await.map_err(TlogError::from)?.position;
-    let end = Position::new(given).ok_or(TlogError::Size(given))?;
-    if end > size {
-        let size = size.get();
+    let size = log.size().await.map_err(TlogError::from)?;
+    if given > size {
         return Err(AdoptError::Shrunk { given, size });
     }
-    let root = merkle::root(log, end, |_| ()).await.map_err(TlogError::from)?;
-    if root.0 != checkpoint.root().0 {
+    if published.tiles().root_of_entries(given).await? != checkpoint.root() {
         return Err(AdoptError::Rewritten(given));
     }
     locked.write(checkpoint)?;

@@ -26,7 +26,8 @@ fn signed(size: u64) -> SignedCheckpoint {
 async fn probe(backend: &Backend, witness: &FakeWitness) -> (Result<Probe, ProbeError>, Vec<(u64, u64)>) {
     let client = tlog::client(http_client()).unwrap();
     let published = backend.published();
-    let probed = witness.address().probe(&client, published.checkpoints()).await;
+    let address = witness.address();
+    let probed = Box::pin(address.probe(&client, published.checkpoints())).await;
     (probed, witness.requests())
 }
 

@@ -107,7 +107,8 @@ async fn tiles_of_another_log_are_not_extended(mut backend: Backend) {
         extended,
         Err(TlogError::TilesBeyond {
             covered: 512,
-            size: 400
+            size: 400,
+            ..
         })
     );
     assert!(covered, "{extended:?}");
