@@ -150,8 +150,8 @@ pub struct DeletedPatient {
 }
 
 /// Returns deleted patients that are not erased, in the order of their deletions after the position `after`
-/// and up to `until`, and the position after which the next page starts. Examines at most `limit` deletions. A
-/// page can be empty. `now` is the current time.
+/// and up to `until`, and the position after which the next page starts. Examines at most `limit` deletions.
+/// A page can be empty. `now` is the current time.
 ///
 /// # Errors
 ///

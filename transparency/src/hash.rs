@@ -42,8 +42,8 @@ impl Hash {
         Self(sha.finalize().into())
     }
 
-    /// Returns the root of a perfect tree over `hashes`. Their number must be a power of two, or zero: then the
-    /// root is [`Hash::EMPTY_ROOT`].
+    /// Returns the root of a perfect tree over `hashes`. Their number must be a power of two, or zero: then
+    /// the root is [`Hash::EMPTY_ROOT`].
     pub(crate) fn perfect_root(hashes: &[Self]) -> Self {
         match hashes {
             [] => Self::EMPTY_ROOT,

@@ -1,7 +1,7 @@
 //! Appending a batch in one round trip, without reading the log first.
 //!
-//! The batch is decided and chained as if the log were still in the state in which this process last saw it, and as
-//! if its aggregates were new and its claims free. The transaction itself checks these assumptions:
+//! The batch is decided and chained as if the log were still in the state in which this process last saw it,
+//! and as if its aggregates were new and its claims free. The transaction itself checks these assumptions:
 //!
 //! | assumption | check |
 //! |---|---|
@@ -13,10 +13,10 @@
 //! | the claims are free | primary key of `claims` |
 //! | the aggregates have no data keys | primary key of `subject_keys` |
 //!
-//! If a check fails, the server stops at that statement, nothing is committed, and the batch is appended in two
-//! round trips, which also finds the answer for each append. As there, the head is locked first, so the two
-//! ways never wait for each other in a circle. A process that waits for the lock finds afterwards that the
-//! head has moved, and holds no lock then.
+//! If a check fails, the server stops at that statement, nothing is committed, and the batch is appended in
+//! two round trips, which also finds the answer for each append. As there, the head is locked first, so the
+//! two ways never wait for each other in a circle. A process that waits for the lock finds afterwards that
+//! the head has moved, and holds no lock then.
 
 use super::clock::{CLOCKS_APART, CheckedClock};
 use super::decide::{Known, decide};
@@ -41,8 +41,8 @@ pub(super) struct Attempt {
     pub(super) notices: Vec<Notice>,
 }
 
-/// Returns the transaction for a batch; `None` if the assumptions cannot hold for the batch or the connection, or if
-/// the transaction does not fit into one packet.
+/// Returns the transaction for a batch; `None` if the assumptions cannot hold for the batch or the
+/// connection, or if the transaction does not fit into one packet.
 pub(super) fn prepare(
     connection: &Connection,
     items: &[Append],
@@ -120,8 +120,8 @@ fn move_head(script: &mut Script, from: &Head, to: &Head) {
         .value(to.recorded_at + CLOCKS_APART);
 }
 
-/// Adds the statement that inserts the events. It fails unless the head was moved to `head` and the log still has the
-/// rules that were seen.
+/// Adds the statement that inserts the events. It fails unless the head was moved to `head` and the log still
+/// has the rules that were seen.
 fn insert_events(script: &mut Script, chained: &Chained<'_>, head: &Head, seen: &LastSeen<'_>) {
     script.statement(INSERT_EVENTS);
     for (number, event) in chained.events.iter().map(ChainedEvent::row).enumerate() {

@@ -92,8 +92,8 @@ impl Append {
 
     /// Marks the events as sealed for the log of these keys. `key` is the new data key of the aggregate, if
     /// it is not stored yet; it is stored in the same transaction as the events. Appends to a sealed log are
-    /// rejected without this mark or if the log has its keys in another place, and appends to an unencrypted log
-    /// are rejected with it.
+    /// rejected without this mark or if the log has its keys in another place, and appends to an unencrypted
+    /// log are rejected with it.
     #[must_use]
     pub fn sealed(mut self, keys: &KeyStore, key: Option<WrappedKey>) -> Self {
         self.format = keys.format();

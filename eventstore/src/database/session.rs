@@ -288,8 +288,8 @@ impl<'c> Transaction<'c> {
         match transaction.run(script).await {
             Ok(_) => transaction.ended = true,
             Err(error) => {
-                // The server has not run the statements after the failed statement. Another BEGIN would commit
-                // the statements before it.
+                // The server has not run the statements after the failed statement. Another BEGIN would
+                // commit the statements before it.
                 if error.is_of_data() {
                     transaction.rollback().await?;
                 }

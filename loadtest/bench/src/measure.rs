@@ -44,7 +44,8 @@ pub(crate) struct Options {
     /// SVG file to write, with the rates of registrations over distances to the database
     #[arg(long)]
     plot: Option<PathBuf>,
-    /// Measurements to run: appends, distance, reads, search, replay, depth, strain, mail, costs. Default: all
+    /// Measurements to run: appends, distance, reads, search, replay, depth, strain, mail, costs. Default:
+    /// all
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// JSON file to write

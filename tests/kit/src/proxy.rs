@@ -74,8 +74,8 @@ impl Proxy {
         self.resets.send_modify(|count| *count += 1);
     }
 
-    /// Delays all data in both directions, as a longer distance does: the delay does not limit the throughput.
-    /// A delay takes up to a millisecond longer. [`Duration::ZERO`] ends the delay.
+    /// Delays all data in both directions, as a longer distance does: the delay does not limit the
+    /// throughput. A delay takes up to a millisecond longer. [`Duration::ZERO`] ends the delay.
     pub fn delay(&self, by: Duration) {
         let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.faults.delay.store(micros, Ordering::SeqCst);

@@ -46,8 +46,8 @@ impl RedisSentinel {
         Self::start_with(master, 1, &format!("requirepass {password}\n")).await
     }
 
-    /// Starts a Sentinel that agrees with `quorum - 1` others before it replaces the master. `more` are further
-    /// lines of its configuration.
+    /// Starts a Sentinel that agrees with `quorum - 1` others before it replaces the master. `more` are
+    /// further lines of its configuration.
     async fn start_with(master: &RedisServer, quorum: usize, more: &str) -> Self {
         let program = installed::find(&["redis-server"], |_| true)
             .expect("redis-server is not installed: `apt-get install redis-server`");
