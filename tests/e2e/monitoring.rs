@@ -15,6 +15,7 @@ use transparency::note::SigningKey;
 use crate::client::Client;
 use crate::published::{new_key, publishing};
 use crate::rig::SOON;
+use crate::settings::ended;
 use promql::Expression;
 
 const MONITORING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/monitoring");
@@ -43,10 +44,18 @@ async fn page_of_a_process() -> String {
     let made = Certificates::lasting(30);
     let (folder, port, metrics) = (TempDir::new().unwrap(), free_port(), free_port());
     new_key(folder.path());
+    let publishing_reads = |words: &str| {
+        let mut command = publishing(folder.path(), words);
+        command
+            .env("READS_LOG_ORIGIN", "log.example.org/reads")
+            .env("READS_LOG_KEY_FILE", folder.path().join("reads.key"));
+        command
+    };
+    assert_eq!(ended(&mut publishing_reads("audit key --reads new")).0, 0);
     let witness = SigningKey::from_seed("w.example.org", &[2; 32]).unwrap();
     let witness = CosigningKey::from(witness).verifier().to_string();
     let _program = Program::start(
-        publishing(folder.path(), "serve")
+        publishing_reads("serve")
             .env("WITNESSES", format!("{witness}=http://127.0.0.1:{}", free_port()))
             .current_dir(folder.path())
             .env("HTTP_ADDR", format!("127.0.0.1:{port}"))
