@@ -93,6 +93,8 @@ async fn a_parameter_that_a_route_does_not_have_is_refused_by_its_name_and_no_ot
     }
     let expected = [
         "/",
+        "/README.es.md",
+        "/README.md",
         "/console",
         "/console/config.json",
         "/console/{file}",

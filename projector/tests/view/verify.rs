@@ -33,7 +33,7 @@ impl Backend {
         verify::<PatientView>(self.log(), &mut |_| {}).await.unwrap()
     }
 
-    async fn skip(&self, position: Position, reason: &str) -> Result<(), SkipError> {
+    async fn skip(&self, position: Position, reason: &str) -> Result<Skip, SkipError> {
         let skip = Skip {
             position,
             reason: reason.into(),

@@ -30,6 +30,7 @@ struct NewSkip {
     #[schema(
         min_length = 1,
         max_length = 500,
+        pattern = "\\S",
         example = "written by a test, see incident 17"
     )]
     reason: String,
