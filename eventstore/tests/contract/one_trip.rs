@@ -41,7 +41,7 @@ async fn warmed(backend: &Backend, queue: &AppendQueue) -> Tries {
     for _ in 0..20 {
         let before = tries(backend);
         queue
-            .append(append(&Uuid::now_v7().to_string(), 1))
+            .append(append(&Uuid::from_u128(fastrand::u128(..)).to_string(), 1))
             .await
             .unwrap();
         let after = tries(backend);
@@ -75,14 +75,14 @@ async fn new_aggregates_and_their_claims_are_appended_in_one_round_trip() {
         let head = backend.head().await;
         let mut pair = event("pair", 2);
         pair.payload = serde_json::json!({"n": 2});
-        let held = backend.hold_the_log().await;
+        let lock = backend.hold_the_log().await;
         let appends = [
             taking("a", 1, "x"),
             taking("b", 1, "x"),
             Append::new(vec![event("pair", 1), pair], Vec::new()).unwrap(),
         ];
         let answers = join_all(appends.into_iter().map(|append| queue.append(append)));
-        let (answers, ()) = tokio::join!(answers, async { held.rollback().await.unwrap() });
+        let (answers, ()) = tokio::join!(answers, async { lock.rollback().await.unwrap() });
         assert_eq!(answers[0].as_ref().unwrap().first, head.next());
         assert!(matches!(answers[1], Err(AppendError::ClaimTaken)), "{answers:?}");
         assert_eq!(answers[2].as_ref().unwrap().last, position(head.get() + 3));
