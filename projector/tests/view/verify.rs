@@ -40,7 +40,7 @@ impl Backend {
             skipped_by: "operator".into(),
             skipped_at: SystemClock.now(),
         };
-        skip.record(self.log().database(), PATIENT_VIEW).await.map(drop)
+        skip.record(self.log().database(), PATIENT_VIEW).await
     }
 }
 
