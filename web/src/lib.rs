@@ -7,7 +7,7 @@
 //!   and metrics.
 //! - Routes: the table of routes ([`routes`]), and the kinds of routes, from which the treatment of a request
 //!   follows ([`route_kind`]). The router and the OpenAPI document ([`openapi`]) are built from the table.
-//! - Files that are embedded in the binary ([`file`], [`files`]).
+//! - Files that are embedded in the binary ([`mod@file`], [`files`]).
 //! - Parsers of headers, queries and bodies, and error responses as problem details ([`problem`]).
 //!
 //! The application provides its routes, its own problem types, and the parts of the pipeline that depend on
