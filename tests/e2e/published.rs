@@ -387,11 +387,11 @@ async fn a_restored_database_is_not_signed_over_other_events() {
     let refused = async |reason: &str| {
         wait_until(SOON, reason, async || program.stderr().contains(reason)).await;
     };
-    refused("a checkpoint of 2 events has been signed, but the log ends at 1").await;
+    refused("a checkpoint of 2 entries has been signed, but the log ends at 1").await;
     for n in 0..3 {
         client.register_for_sure(&format!("c{n}@example.com")).await;
     }
-    refused("the first 2 events of the log have another root").await;
+    refused("the first 2 entries of the log have another root").await;
     let metrics = text(&client, "/metrics").await;
     assert!(
         metrics.contains("patients_checkpoint_signer_stopped 1"),

@@ -211,7 +211,7 @@ async fn rewrites_are_found(folder: &Path, client: &Client, program: Program, id
     let (program, client) = serve(folder, "").await;
     text(&client, &format!("/patients/{id}")).await;
     wait_until(SOON, "nothing is signed", async || {
-        let expected = format!("a checkpoint of {size} events has been signed, but the log ends at");
+        let expected = format!("a checkpoint of {size} entries has been signed, but the log ends at");
         program.stderr().contains(&expected)
     })
     .await;

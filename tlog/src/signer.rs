@@ -108,7 +108,7 @@ pub enum SignError {
     /// The database has a newer checkpoint than the state, although the state is written before a checkpoint
     /// is signed. The state was restored from a backup, or another state file exists.
     #[error(
-        "the state file {} has the size {state}, but a checkpoint of {newest} events has been signed: \
+        "the state file {} has the size {state}, but a checkpoint of {newest} entries has been signed: \
          put the newest file back, or use `patients audit key adopt`",
         path.display()
     )]
@@ -121,7 +121,7 @@ pub enum SignError {
         newest: u64,
     },
     /// The log has fewer events than were signed. It was probably restored from a backup.
-    #[error("a checkpoint of {signed} events has been signed, but the log ends at {size}")]
+    #[error("a checkpoint of {signed} entries has been signed, but the log ends at {size}")]
     Shrunk {
         /// Signed number of events.
         signed: u64,
@@ -130,7 +130,7 @@ pub enum SignError {
     },
     /// The events of the log are not the events that were signed.
     #[error(
-        "a checkpoint of {size} events has been signed, but the first {size} events of the log have another root"
+        "a checkpoint of {size} entries has been signed, but the first {size} entries of the log have another root"
     )]
     Rewritten {
         /// Size of the signed checkpoint.

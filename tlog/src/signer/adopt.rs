@@ -41,7 +41,7 @@ pub enum AdoptError {
         size: u64,
     },
     /// The log has another root.
-    #[error("the first {0} events of the log have another root")]
+    #[error("the first {0} entries of the log have another root")]
     Rewritten(u64),
     /// The log or its checkpoints cannot be read.
     #[error(transparent)]

@@ -132,7 +132,7 @@ async fn a_signed_head_is_proved_with_the_key_alone() {
             .await;
         rig.execute("DELETE FROM audit_read_links").await;
         let error = signer.sign(&mut lease).await.unwrap_err();
-        let expected = "a checkpoint of 3 events has been signed, but the log ends at 2";
+        let expected = "a checkpoint of 3 entries has been signed, but the log ends at 2";
         assert_eq!(error.to_string(), expected);
     })
     .await;
