@@ -26,7 +26,7 @@ fn options() -> HttpOptions {
 struct Asker<'r>(&'r Rig);
 
 impl Asker<'_> {
-    /// Requests the list from an address, with these headers.
+    /// Requests the list of patients as a client with this address, with these headers.
     async fn ask(&self, from: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask_for("/patients", from, headers).await
     }

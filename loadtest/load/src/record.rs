@@ -13,7 +13,8 @@ use hdrhistogram::Histogram;
 use crate::client::Failure;
 use crate::mix::Operation;
 
-/// Maximum number of intervals of the report, which limits its size and the memory for it.
+/// Number of intervals into which a long run is divided, which limits the size of the report and the memory
+/// for it. Rounding can add one interval.
 const MAX_INTERVALS: u32 = 240;
 
 /// Longest latency that is recorded. Longer latencies are counted as this latency.

@@ -101,7 +101,7 @@ pub(super) struct Match {
 pub(super) struct Matches {
     pub(super) tables: Tables,
     pub(super) patients: Vec<Match>,
-    /// Id up to which all matches are known; `None` if there are no more matches.
+    /// Id up to which all matches are known; `None` if all matches are known.
     pub(super) through: Option<String>,
 }
 
