@@ -310,7 +310,8 @@ impl<H: Handler> Subscription<H> {
         Ok(Turn::Applied { full })
     }
 
-    /// Reads the events after the checkpoint. Returns `None` if there are no events.
+    /// Reads the next batch of events after the checkpoint. Returns `None` if the log has no events after the
+    /// checkpoint. For a handler with one event type, a batch can be empty.
     async fn read(&mut self, checkpoint: Position) -> Result<Option<Batch>> {
         if checkpoint < Position::BEGINNING {
             return Ok(None);

@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::rig::SOON;
 
-/// Returns a form of these values that `bytes` contain: as they are, in another case, percent-encoded, in
-/// hexadecimal or in Base64.
+/// Returns the first form of one of these values that `bytes` contains, or `None`. The forms are: unchanged,
+/// in another case, percent-encoded, in hexadecimal and in Base64.
 pub(crate) fn found(values: &[&str], bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let lower = text.to_lowercase();

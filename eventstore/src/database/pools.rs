@@ -125,8 +125,9 @@ async fn sqlite_connection(pool: &SqlitePool, file: Option<&Arc<DatabaseFile>>) 
     )))
 }
 
-/// Closes a pool and waits until its connections are closed. The driver's own `close` counts the slot of each
-/// idle connection twice, so it may return while other connections are in use or being returned.
+/// Closes a pool, and waits at most [`CLOSING`] until its connections are closed. The driver's own `close`
+/// counts the slot of each idle connection twice, so it may return while other connections are in use or
+/// being returned.
 pub(super) async fn close<D: sqlx::Database>(pool: &sqlx::Pool<D>) {
     let closing = async {
         loop {

@@ -262,10 +262,9 @@ impl Keyring {
 
     /// Removes a wrapping key. Data keys that are still wrapped with it can no longer be opened.
     ///
-    /// Before this call, in this order: every process must have loaded the keyring in which the new key is
-    /// active, all data keys must have been wrapped again
-    /// ([`KeyStore::rewrap_some`](super::KeyStore::rewrap_some)), and
-    /// [`KeyStore::usage`](super::KeyStore::usage) must no longer have the key.
+    /// Before this call, in this order: activate another wrapping key, and wait until every process has loaded
+    /// this keyring; wrap all data keys again ([`KeyStore::rewrap_some`](super::KeyStore::rewrap_some)); check
+    /// that [`KeyStore::usage`](super::KeyStore::usage) no longer returns the key to remove.
     ///
     /// # Errors
     ///

@@ -1,7 +1,6 @@
 //! `GET /README.md`, `GET /README.es.md`: the introduction of this version of the program.
 //!
-//! The other documentation is in the source and in the Debian package. The binary contains only its
-//! beginning.
+//! The pages to which it links are not in the binary. They are in the source and in the Debian package.
 
 use std::sync::LazyLock;
 
