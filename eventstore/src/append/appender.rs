@@ -316,7 +316,7 @@ impl Appender {
                 Ok(()) => {
                     self.database.metrics().one_trip("committed");
                     self.pace.succeeded();
-                    self.check.compared_and_moved(head);
+                    self.check.moved(head);
                     let (outcomes, notices) = batch.doubts.take_last();
                     return Ok(Tried::Done(outcomes, notices));
                 }
@@ -326,7 +326,12 @@ impl Appender {
                     self.check.doubt();
                     batch.doubts.remove_last();
                 }
-                Err(error) => return Err(batch.not_committed(error)),
+                Err(error) => {
+                    if !error.is_connection() {
+                        self.pace.failed();
+                    }
+                    return Err(batch.not_committed(error));
+                }
             }
         }
         let Open {

@@ -241,13 +241,6 @@ impl HeadCheck {
         }
     }
 
-    /// Notes that the head was compared with the last event, and moved to `head`.
-    pub(super) fn compared_and_moved(&mut self, head: Head) {
-        let compared = Instant::now();
-        self.known = Some(Known { head, compared });
-        self.moved(head);
-    }
-
     /// Makes the next comparison due, because an assumption about the log was wrong.
     pub(super) const fn doubt(&mut self) {
         self.is_doubted = true;

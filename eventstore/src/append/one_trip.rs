@@ -5,18 +5,21 @@
 //!
 //! | assumption | check |
 //! |---|---|
-//! | the head, and the event at the head | conditions of the `UPDATE` that moves the head. The row stays locked until the commit |
+//! | the head | conditions of the `UPDATE` that moves the head. The row stays locked until the commit |
 //! | the clock is right, and the server accepts writes | further conditions of this `UPDATE` |
-//! | the head was moved by this transaction; the format and the rules of the log | the position of the first event is a subquery, which is `NULL` otherwise. `events.position` is `NOT NULL` |
-//! | no events after the head | primary key of `events` |
-//! | the aggregates have no events | unique key of `events` |
+//! | the head was moved by this transaction; the event at the earlier head; the format and the rules of the log | the position of the first event is a subquery, which is `NULL` otherwise. `events.position` is `NOT NULL`, and every session uses the strict mode |
+//! | the new positions are free | primary key of `events` |
+//! | the aggregates have no events with the new sequences | unique key of `events` |
 //! | the claims are free | primary key of `claims` |
 //! | the aggregates have no data keys | primary key of `subject_keys` |
 //!
-//! If a check fails, the server stops at that statement, nothing is committed, and the batch is appended in
-//! two round trips, which also finds the answer for each append. As there, the head is locked first, so the
-//! two ways never wait for each other in a circle. A process that waits for the lock finds afterwards that
-//! the head has moved, and holds no lock then.
+//! If a check fails, the server stops at that statement, nothing is committed, and the batch is appended in two
+//! round trips, which also finds the answer for each append.
+//!
+//! Locks: both ways lock the head first, so they never wait for each other in a circle. The `UPDATE` must not
+//! read another table. While it waited for the head, it would keep a snapshot of that table, which MariaDB
+//! with `innodb_snapshot_isolation` rejects after the wait, and a lock on its metadata, which an `ALTER TABLE`
+//! and the owner of the head could wait for. The subquery of the `INSERT` locks what it reads.
 
 use super::clock::{CLOCKS_APART, CheckedClock};
 use super::decide::{Known, decide};
@@ -86,8 +89,8 @@ pub(super) fn prepare(
     }))
 }
 
-/// Adds the statement that locks the head and moves it from `from` to `to`. It changes nothing if the head or
-/// the event at the head is another, if the clock is wrong, or if the server accepts no writes.
+/// Adds the statement that locks the head and moves it from `from` to `to`. It changes nothing if the head is
+/// another, if the clock is wrong, or if the server accepts no writes.
 fn move_head(script: &mut Script, from: &Head, to: &Head) {
     let dialect = script.dialect();
     to.advance(script);
@@ -98,16 +101,6 @@ fn move_head(script: &mut Script, from: &Head, to: &Head) {
     ];
     for (condition, value) in conditions {
         script.sql(condition).value(value);
-    }
-    if from.position > Position::BEGINNING {
-        script
-            .sql(" AND EXISTS (SELECT 1 FROM events e WHERE e.position = ")
-            .value(from.position)
-            .sql(" AND e.hash = ")
-            .value(&from.hash.0)
-            .sql(" AND e.recorded_at = ")
-            .value(from.recorded_at)
-            .sql(")");
     }
     script
         .sql(" AND NOT ")
@@ -120,16 +113,27 @@ fn move_head(script: &mut Script, from: &Head, to: &Head) {
         .value(to.recorded_at + CLOCKS_APART);
 }
 
-/// Adds the statement that inserts the events. It fails unless the head was moved to `head` and the log still
-/// has the rules that were seen.
+/// Adds the statement that inserts the events. It fails unless the head was moved to `head`, and the log still
+/// has the last event and the rules that were seen.
 fn insert_events(script: &mut Script, chained: &Chained<'_>, head: &Head, seen: &LastSeen<'_>) {
     script.statement(INSERT_EVENTS);
     for (number, event) in chained.events.iter().map(ChainedEvent::row).enumerate() {
         let [position, columns @ ..] = event;
         if number == 0 {
             script.sql(" ((SELECT ").value(position);
+            script.sql(" FROM log_head h JOIN log_format f ON f.id = h.id");
+            let last = &seen.head;
+            if last.position > Position::BEGINNING {
+                script
+                    .sql(" JOIN events e ON e.position = ")
+                    .value(last.position)
+                    .sql(" AND e.hash = ")
+                    .value(&last.hash.0)
+                    .sql(" AND e.recorded_at = ")
+                    .value(last.recorded_at);
+            }
             script
-                .sql(" FROM log_head h JOIN log_format f ON f.id = h.id WHERE h.id = 1 AND h.hash = ")
+                .sql(" WHERE h.id = 1 AND h.hash = ")
                 .value(&head.hash.0)
                 .sql(" AND ");
             seen.rules.require(script);

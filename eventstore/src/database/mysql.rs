@@ -212,6 +212,7 @@ fn session(options: DatabaseOptions) -> String {
          time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, sql_auto_is_null = 0, \
          sql_safe_updates = 0, sql_select_limit = 18446744073709551615, sql_big_selects = 1, \
          /*!80000 max_execution_time = 0, */ /*M! max_statement_time = 0, */ \
+         /*M!110602 innodb_snapshot_isolation = 0, */ \
          default_storage_engine = InnoDB, net_read_timeout = 30, net_write_timeout = 60, \
          innodb_lock_wait_timeout = {lock_wait}, wait_timeout = {idle_timeout}; \
          SELECT CAST(@@max_allowed_packet AS UNSIGNED), CAST({is_read_only} AS SIGNED); {}",

@@ -153,8 +153,9 @@ pub(super) fn is_lost_connection(error: &sqlx::Error) -> bool {
 pub(super) fn is_contention(error: &sqlx::Error) -> bool {
     if let Some(error) = mysql(error) {
         return match error.number() {
-            // ER_LOCK_WAIT_TIMEOUT.
-            1205 => true,
+            // ER_CHECKREAD: with innodb_snapshot_isolation, MariaDB rolls back a transaction that locks a row
+            // after another transaction has changed the row. ER_LOCK_WAIT_TIMEOUT.
+            1020 | 1205 => true,
             // ER_ERROR_DURING_COMMIT with HA_ERR_LOCK_DEADLOCK: the certification of Galera failed. The
             // other errors during a commit are not contention.
             1180 => numbers(error.message()).any(|number| number == "149"),

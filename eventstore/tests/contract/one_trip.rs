@@ -9,9 +9,10 @@ use eventstore::{
 use futures::future::join_all;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use testkit::wait_until;
 use uuid::Uuid;
 
-use crate::backend::{Backend, on_mysql, position};
+use crate::backend::{Backend, SOON, on_mysql, position};
 use crate::sample::{append, event, taking};
 
 /// Batches tried in one round trip: committed, and rejected.
@@ -220,6 +221,32 @@ async fn attempts_become_rare_while_assumptions_are_wrong() {
         assert_eq!(after.0, before.0);
         let rejected = after.1 - before.1;
         assert!((2..=6).contains(&rejected), "{rejected} of 60 attempts");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_far_behind_the_head_is_noticed_while_appends_go_on() {
+    on_mysql(async |backend: Arc<Backend>| {
+        let queue = backend.queue();
+        warm(&backend, &queue).await;
+        backend
+            .execute(
+                "INSERT INTO events SELECT position + 1000, aggregate_type, 'behind', sequence, event_type, event_version, \
+                 payload, metadata, recorded_at, hash FROM events WHERE position = (SELECT position FROM log_head)",
+            )
+            .await;
+        wait_until(SOON, "the event is noticed", async || {
+            let next = append(&Uuid::from_u128(fastrand::u128(..)).to_string(), 1);
+            match queue.append(next).await {
+                Ok(_) => false,
+                Err(AppendError::Damaged(_)) => true,
+                Err(error) => panic!("{error}"),
+            }
+        })
+        .await;
+        let appended = backend.number("SELECT position FROM log_head").await;
+        assert!(appended < 1000, "{appended}");
     })
     .await;
 }
