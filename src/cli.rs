@@ -81,7 +81,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check that the configuration is ready for production: exit code 1 if not
+    /// Check that the configuration is ready for production
     Check {
         #[command(flatten)]
         format: OutputFormat,

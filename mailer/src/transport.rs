@@ -143,8 +143,8 @@ impl Transport {
         }
     }
 
-    /// Stops reusing the sessions that are open now. They may still work when no new session can be opened, so
-    /// they cannot show that an outage is over.
+    /// Stops reusing the sessions that are open now. They may still work when no new session can be opened,
+    /// so they cannot show that an outage is over.
     pub(crate) fn discard_sessions(&self) {
         match self {
             Self::Smtp(smtp) => smtp.discard_sessions(),

@@ -24,7 +24,8 @@ use crate::error::Error;
 use crate::signal::{Notice, Signal};
 
 /// Maximum idle time of the kept connection, shorter than the default idle timeout of the server. If the
-/// connection was idle for longer, the next batch returns it to the pool, which tests connections before reuse.
+/// connection was idle for longer, the next batch returns it to the pool, which tests connections before
+/// reuse.
 const KEPT: Duration = Duration::from_secs(15);
 
 /// Time after which the same kind of failure is a warning again.

@@ -13,13 +13,13 @@
 //! | the claims are free | primary key of `claims` |
 //! | the aggregates have no data keys | primary key of `subject_keys` |
 //!
-//! If a check fails, the server stops at that statement, nothing is committed, and the batch is appended in two
-//! round trips, which also finds the answer for each append.
+//! If a check fails, the server stops at that statement, nothing is committed, and the batch is appended in
+//! two round trips, which also finds the answer for each append.
 //!
 //! Locks: both ways lock the head first, so they never wait for each other in a circle. The `UPDATE` must not
 //! read another table. While it waited for the head, it would keep a snapshot of that table, which MariaDB
-//! with `innodb_snapshot_isolation` rejects after the wait, and a lock on its metadata, which an `ALTER TABLE`
-//! and the owner of the head could wait for. The subquery of the `INSERT` locks what it reads.
+//! with `innodb_snapshot_isolation` rejects after the wait, and a lock on its metadata, which an `ALTER
+//! TABLE` and the owner of the head could wait for. The subquery of the `INSERT` locks what it reads.
 
 use super::clock::{CLOCKS_APART, CheckedClock};
 use super::decide::{Known, decide};
@@ -113,8 +113,8 @@ fn move_head(script: &mut Script, from: &Head, to: &Head) {
         .value(to.recorded_at + CLOCKS_APART);
 }
 
-/// Adds the statement that inserts the events. It fails unless the head was moved to `head`, and the log still
-/// has the last event and the rules that were seen.
+/// Adds the statement that inserts the events. It fails unless the head was moved to `head`, and the log
+/// still has the last event and the rules that were seen.
 fn insert_events(script: &mut Script, chained: &Chained<'_>, head: &Head, seen: &LastSeen<'_>) {
     script.statement(INSERT_EVENTS);
     for (number, event) in chained.events.iter().map(ChainedEvent::row).enumerate() {

@@ -262,9 +262,10 @@ impl Keyring {
 
     /// Removes a wrapping key. Data keys that are still wrapped with it can no longer be opened.
     ///
-    /// Before this call, in this order: activate another wrapping key, and wait until every process has loaded
-    /// this keyring; wrap all data keys again ([`KeyStore::rewrap_some`](super::KeyStore::rewrap_some)); check
-    /// that [`KeyStore::usage`](super::KeyStore::usage) no longer returns the key to remove.
+    /// Before this call, in this order: activate another wrapping key, and wait until every process has
+    /// loaded this keyring; wrap all data keys again
+    /// ([`KeyStore::rewrap_some`](super::KeyStore::rewrap_some)); check that
+    /// [`KeyStore::usage`](super::KeyStore::usage) no longer returns the key to remove.
     ///
     /// # Errors
     ///
