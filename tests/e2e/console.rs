@@ -67,7 +67,7 @@ impl Service {
 }
 
 /// Keys that delete the content of a control: Control+A, Null (releases Control), Delete. The page does not
-/// notice WebDriver's own command for it, so a page that is drawn before the next key shows the old content
+/// notice the driver's own command for it, so a page that is drawn before the next key shows the old content
 /// again.
 const CLEAR: &str = "\u{e009}a\u{e000}\u{e017}";
 
