@@ -11,6 +11,7 @@ mod health;
 mod hold;
 mod list_patients;
 mod mail;
+mod position_page;
 mod projections;
 mod published;
 mod published_reads;

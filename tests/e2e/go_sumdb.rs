@@ -24,7 +24,7 @@ use crate::witness::Witness;
 /// Number of events: a full tile, and a partial tile. This size has one perfect subtree per level. Where a
 /// tile contains several of them, Go's package (version 0.7.0) does not authenticate all tiles.
 const SIZE: u64 = 257;
-/// The tiles of a tree with so many leaves.
+/// The tiles of a tree with [`SIZE`] leaves.
 const TILES: [&str; 3] = ["tile/0/000", "tile/0/001.p/1", "tile/1/000.p/1"];
 const BUNDLES: [&str; 2] = ["tile/entries/000", "tile/entries/001.p/1"];
 

@@ -9,8 +9,8 @@ use transparency::policy::{Policy, Untrusted};
 
 use crate::source::{LogSource, SourceError, extends};
 
-/// Maximum time in seconds by which the time of a cosignature can be in the future. Without this limit, a
-/// witness with a wrong clock could hide that a log is silent.
+/// How far in the future the time of a cosignature can be, in seconds. Without this limit, a witness with a
+/// wrong clock could hide that a log is silent.
 pub const MAX_AHEAD: u64 = 5 * 60;
 
 /// A contradiction that a monitor has detected. A person must decide how to respond.

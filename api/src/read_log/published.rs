@@ -32,8 +32,8 @@ pub const TABLES: LogTables = LogTables {
 const PAGE: usize = 500;
 /// Maximum number of chains with new links that are found by the time of the links.
 const MOVED: usize = 10_000;
-/// Time by which the clocks of two processes can differ: five minutes in each direction from the clock of the
-/// database.
+/// Maximum difference between the clocks of two processes. The clock of each process can be five minutes
+/// ahead of the clock of the database, or five minutes behind it.
 const SLACK: Duration = Duration::from_mins(10);
 /// Interval at which all chains are read.
 const COMPLETE: Duration = Duration::from_hours(24);

@@ -65,7 +65,7 @@ pub(super) fn routes() -> Routes<Api> {
             certificate::certificate,
             certificate::described,
         )
-        .get("/erasures/due", RouteKind::Privacy, due::list, due::described)
+        .get(due::PATH, RouteKind::Privacy, due::list, due::described)
 }
 
 fn example() -> Value {

@@ -48,7 +48,7 @@ pub(super) fn routes() -> Routes<Api> {
         .get(HOLD, RouteKind::Privacy, get, get_described)
         .put(HOLD, RouteKind::Privacy, put, put_described)
         .delete(HOLD, RouteKind::Privacy, delete, delete_described)
-        .get("/holds", RouteKind::Privacy, list::list, list::described)
+        .get(list::PATH, RouteKind::Privacy, list::list, list::described)
 }
 
 fn example() -> Value {

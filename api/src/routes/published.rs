@@ -23,11 +23,11 @@ use crate::problem::{ApiError, kinds};
 use crate::state::Api;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-pub(super) const BYTES: &str = "application/octet-stream";
+const BYTES: &str = "application/octet-stream";
 /// Caching of a response that changes when a checkpoint is signed.
-pub(super) const CHANGES: &str = "public, max-age=5";
+const CHANGES: &str = "public, max-age=5";
 /// Caching of a response that never changes.
-pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const NO_STORE: &str = "no-store";
 
 pub(super) fn routes() -> Routes<Api> {
@@ -41,11 +41,11 @@ pub(super) fn routes() -> Routes<Api> {
         .get("/patients/{id}/receipt", Read, receipt, receipt_described)
 }
 
-pub(super) fn answered(described: Described, text: &'static str, media: Media, cache: &str) -> Described {
+fn answered(described: Described, text: &'static str, media: Media, cache: &str) -> Described {
     described.answers(200, text, [media], [fields::cache_control(cache)])
 }
 
-pub(super) fn refused() -> [Kind; 3] {
+fn refused() -> [Kind; 3] {
     [kinds::LOG_NOT_PUBLISHED, kinds::UNAVAILABLE, kinds::LOG_DAMAGED]
 }
 
@@ -53,7 +53,7 @@ pub(super) fn refused() -> [Kind; 3] {
 const CHECKPOINT: &str = "log.hospital.example/patients\n600\nXQOzt0Iv4hgX9QMTtsb0hKGUR8BJ8zGeAqU3NKuyTuU=\n\n\
     — log.hospital.example/patients m3wtQa0…\n";
 
-pub(super) fn note() -> Media {
+fn note() -> Media {
     Media::of(TEXT, fields::string(), Some(json!(CHECKPOINT)))
 }
 
@@ -65,11 +65,15 @@ pub(super) fn tlog_proof() -> Media {
 }
 
 fn newest_described() -> Described {
-    let described = Described::new(
+    newest_of(Described::new(
         "Get the newest checkpoint",
         "The newest signed checkpoint of the log, as specified in c2sp.org/tlog-checkpoint: a signed note with the origin, the \
          size and the root of the log. Witnesses cosign the checkpoint after it was published.",
-    );
+    ))
+}
+
+/// Adds the response with the newest checkpoint of a log.
+pub(super) fn newest_of(described: Described) -> Described {
     answered(described, "The checkpoint.", note(), CHANGES)
         .problems(refused())
         .problems([kinds::NO_CHECKPOINT_YET])
@@ -90,14 +94,14 @@ fn of_size_described() -> Described {
     let described = Described::new(
         "Get an earlier checkpoint",
         "The signed checkpoint with this number of events. Checkpoints are signed at intervals, so most sizes have none.",
-    )
-    .takes([fields::path(
-        "size",
-        fields::whole_number(1),
-        json!(600),
-        "The number of events.",
-    )]);
-    answered(described, "The checkpoint.", note(), CHANGES)
+    );
+    checkpoint_of(described, (600, "The number of events."))
+}
+
+/// Adds the parameter `size` of a log, with an example and a text, and the response with a checkpoint.
+pub(super) fn checkpoint_of(described: Described, (size, text): (u64, &str)) -> Described {
+    let size = fields::path("size", fields::whole_number(1), json!(size), text);
+    answered(described.takes([size]), "The checkpoint.", note(), CHANGES)
         .problems(refused())
         .problems([kinds::CHECKPOINT_NOT_FOUND])
 }
@@ -126,18 +130,24 @@ fn tile_described() -> Described {
         "Get a tile or an entry bundle",
         "A tile of the Merkle tree, or the entries below it, as specified in c2sp.org/tlog-tiles. Each entry is the 32-byte hash \
          of an event; the first entry belongs to the event at position 1. Slashes in the path are not encoded.",
-    )
-    .takes([fields::path(
-        "tile",
-        fields::string(),
-        json!("entries/000.p/7"),
-        "`<level>/<index>[.p/<width>]` or `entries/<index>[.p/<width>]`. The index has groups of three digits, such as \
-         `x001/234`.",
-    )]);
+    );
+    let text = "`<level>/<index>[.p/<width>]` or `entries/<index>[.p/<width>]`. The index has groups of three digits, such as \
+                `x001/234`.";
+    tile_of(described, text)
+}
+
+/// Adds the parameter `tile` of a log, and the response with a tile.
+pub(super) fn tile_of(described: Described, text: &str) -> Described {
+    let tile = fields::path("tile", fields::string(), json!("entries/000.p/7"), text);
     let media = Media::of(BYTES, fields::string(), None);
-    answered(described, "The tile, which never changes.", media, IMMUTABLE)
-        .problems(refused())
-        .problems([kinds::TILE_NOT_FOUND])
+    answered(
+        described.takes([tile]),
+        "The tile, which never changes.",
+        media,
+        IMMUTABLE,
+    )
+    .problems(refused())
+    .problems([kinds::TILE_NOT_FOUND])
 }
 
 async fn tile(
@@ -163,16 +173,17 @@ pub(super) async fn tile_in(
 fn proof_described() -> Described {
     let described = Described::new(
         "Prove an event",
-        "A proof that the log of the newest checkpoint contains the event at this position, as specified in \
-         c2sp.org/tlog-proof. If the log has witnesses, it is the newest checkpoint that enough of them have cosigned. It contains the checkpoint, but not the event.",
-    )
-    .takes([fields::path(
-        "position",
-        fields::whole_number(1),
-        json!(7),
-        "The position of the event.",
-    )]);
-    answered(described, "The proof.", tlog_proof(), CHANGES)
+        "A proof that the log of the newest checkpoint contains the event at this position, as specified in c2sp.org/tlog-proof. \
+         If the log has witnesses, the proof uses the newest checkpoint that enough of them have cosigned. The proof contains the \
+         checkpoint, but not the event.",
+    );
+    proof_of(described, "The position of the event.")
+}
+
+/// Adds the parameter `position` of a log, and the response with a proof.
+pub(super) fn proof_of(described: Described, text: &str) -> Described {
+    let position = fields::path("position", fields::whole_number(1), json!(7), text);
+    answered(described.takes([position]), "The proof.", tlog_proof(), CHANGES)
         .problems(refused())
         .problems([kinds::NO_CHECKPOINT_YET, kinds::NOT_COVERED_YET])
 }

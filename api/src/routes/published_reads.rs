@@ -6,15 +6,14 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use serde_json::json;
 use web::RouteKind::Published;
 use web::routes::Routes;
 
 use super::published::{
-    BYTES, CHANGES, IMMUTABLE, answered, newest_in, note, of_size_in, proof_in, refused, tile_in, tlog_proof,
+    checkpoint_of, newest_in, newest_of, of_size_in, proof_in, proof_of, tile_in, tile_of,
 };
-use crate::openapi::{Described, Media, fields};
-use crate::problem::{ApiError, kinds};
+use crate::openapi::Described;
+use crate::problem::ApiError;
 use crate::state::Api;
 
 pub(super) fn routes() -> Routes<Api> {
@@ -31,14 +30,11 @@ pub(super) fn routes() -> Routes<Api> {
 }
 
 fn newest_described() -> Described {
-    let described = Described::new(
+    newest_of(Described::new(
         "Get the newest checkpoint of the record of reads",
         "The newest signed checkpoint of the log of the record of reads, as specified in c2sp.org/tlog-checkpoint. The entries of \
          this log are the hashes of links that were the last link of their chain in the record.",
-    );
-    answered(described, "The checkpoint.", note(), CHANGES)
-        .problems(refused())
-        .problems([kinds::NO_CHECKPOINT_YET])
+    ))
 }
 
 async fn newest(State(api): State<Api>) -> Result<Response, ApiError> {
@@ -49,16 +45,8 @@ fn of_size_described() -> Described {
     let described = Described::new(
         "Get an earlier checkpoint of the record of reads",
         "The signed checkpoint with this number of entries. Checkpoints are signed at intervals, so most sizes have none.",
-    )
-    .takes([fields::path(
-        "size",
-        fields::whole_number(1),
-        json!(40),
-        "The number of entries.",
-    )]);
-    answered(described, "The checkpoint.", note(), CHANGES)
-        .problems(refused())
-        .problems([kinds::CHECKPOINT_NOT_FOUND])
+    );
+    checkpoint_of(described, (40, "The number of entries."))
 }
 
 async fn of_size(
@@ -73,17 +61,8 @@ fn tile_described() -> Described {
         "Get a tile or an entry bundle of the record of reads",
         "A tile of the Merkle tree, or the entries below it, as specified in c2sp.org/tlog-tiles. Each entry is the 32-byte hash \
          of a link of the record. Slashes in the path are not encoded.",
-    )
-    .takes([fields::path(
-        "tile",
-        fields::string(),
-        json!("entries/000.p/7"),
-        "As in `GET /log/tile/{tile}`.",
-    )]);
-    let media = Media::of(BYTES, fields::string(), None);
-    answered(described, "The tile, which never changes.", media, IMMUTABLE)
-        .problems(refused())
-        .problems([kinds::TILE_NOT_FOUND])
+    );
+    tile_of(described, "As in `GET /log/tile/{tile}`.")
 }
 
 async fn tile(
@@ -98,16 +77,9 @@ fn proof_described() -> Described {
         "Prove a head of the record of reads",
         "A proof that the log of the newest checkpoint with enough cosignatures contains the entry at this position, as specified \
          in c2sp.org/tlog-proof.",
-    )
-    .takes([fields::path(
-        "position",
-        fields::whole_number(1),
-        json!(7),
-        "The position of the entry, which `patients audit reads heads` shows.",
-    )]);
-    answered(described, "The proof.", tlog_proof(), CHANGES)
-        .problems(refused())
-        .problems([kinds::NO_CHECKPOINT_YET, kinds::NOT_COVERED_YET])
+    );
+    let text = "The position of the entry, which `patients audit reads heads` shows.";
+    proof_of(described, text)
 }
 
 async fn proof(

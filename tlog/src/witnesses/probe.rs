@@ -1,8 +1,9 @@
 //! Finding out what a witness knows of a log, without a new checkpoint.
 //!
-//! The protocol has only the call `add-checkpoint`. A probe sends a published checkpoint with its own size as
-//! the old size, and with an empty proof. If the witness has cosigned exactly this checkpoint, it cosigns the
-//! checkpoint again, as it does every 5 minutes. Otherwise, it rejects the request, and nothing changes.
+//! The protocol has only the request `add-checkpoint`. A probe sends a published checkpoint, with the size of
+//! this checkpoint as the old size, and with an empty proof. If this is the checkpoint that the witness has
+//! cosigned last, the witness cosigns it again. Otherwise, the witness rejects the request, and nothing
+//! changes.
 
 use reqwest::Client;
 use transparency::cosignature::{self, MergeError};
