@@ -1,4 +1,4 @@
-// Requests to the API. The console uses the public routes only.
+// Requests to the API. The console uses the documented routes only.
 import { shared } from "./html.js";
 
 /** Whether the service can be reached: `{ up, retryAt }`. */

@@ -1,7 +1,7 @@
 //! The web console: static files, which are embedded in the binary.
 //!
-//! The console is a client of the API that runs in a browser. It uses only the public routes, so other
-//! clients can do everything that the console can do. The files in `assets` are JavaScript modules that
+//! The console is a client of the API that runs in a browser. It uses only the documented routes, so
+//! other clients can do everything that the console can do. The files in `assets` are JavaScript modules that
 //! browsers load unchanged. The folder `assets/vendor` contains the only library, Preact with htm; see
 //! decision 21.
 //!

@@ -2,11 +2,13 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::signer::Outcome;
@@ -23,9 +25,9 @@ pub enum MeteredLog {
     Reads,
 }
 
-#[derive(Default)]
 struct SignerMetrics {
     size: Gauge,
+    duration: Histogram,
     stopped: Gauge,
     quorum: Gauge,
     cosigned_size: Family<WitnessLabel, Gauge>,
@@ -44,6 +46,21 @@ struct RequestLabels {
     outcome: &'static str,
 }
 
+impl Default for SignerMetrics {
+    fn default() -> Self {
+        Self {
+            size: Gauge::default(),
+            // 1 ms to 8 s; the first checkpoint of a large log takes longer.
+            duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            stopped: Gauge::default(),
+            quorum: Gauge::default(),
+            cosigned_size: Family::default(),
+            cosigned_at: Family::default(),
+            requests: Family::default(),
+        }
+    }
+}
+
 impl SignerMetrics {
     fn request(&self, witness: &str, outcome: &'static str) {
         let witness = witness.to_owned();
@@ -56,6 +73,12 @@ impl SignerMetrics {
             "checkpoint_signer_size",
             "Size of the last checkpoint that this process has signed or found",
             self.size.clone(),
+        );
+        registry.register_with_unit(
+            "checkpoint_signing_duration",
+            "Duration of the work for a checkpoint: reading the new entries, extending the tiles, signing and storing",
+            Unit::Seconds,
+            self.duration.clone(),
         );
         registry.register(
             "checkpoint_signer_stopped",
@@ -94,10 +117,13 @@ impl MeteredLog {
         }
     }
 
-    /// Records a run without an error.
-    pub(crate) fn signing(self, outcome: Outcome) {
+    /// Records a run without an error, which took this long.
+    pub(crate) fn signing(self, outcome: Outcome, duration: Duration) {
         let metrics = self.metrics();
         metrics.stopped.set(0);
+        if let Outcome::Signed(_) = outcome {
+            metrics.duration.observe(duration.as_secs_f64());
+        }
         if let Outcome::Signed(size) | Outcome::UpToDate(size) = outcome {
             metrics.size.set(i64::try_from(size).unwrap_or(i64::MAX));
         }

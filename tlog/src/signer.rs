@@ -251,7 +251,9 @@ impl<L: SignedLog> Signer<L> {
                     if reported.take().is_some() {
                         tracing::info!("checkpoints are signed again");
                     }
-                    self.log.metrics().signing(outcome);
+                    self.log
+                        .metrics()
+                        .signing(outcome, self.clock.monotonic().saturating_sub(now));
                     if let Outcome::Signed(size) | Outcome::UpToDate(size) = outcome
                         && size > 0
                     {

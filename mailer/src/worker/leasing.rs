@@ -57,10 +57,9 @@ pub(super) struct LeaseTerms {
     pub(super) grace: Duration,
 }
 
-/// Leases at most `limit` due deliveries. Deliveries whose patient was deleted or erased are cancelled
-/// instead, even if the subscription has not processed that event yet, as are deliveries whose event asks for
-/// no email. Attempts that a worker left unfinished are added to the history. The jobs may begin when
-/// `transaction` is committed.
+/// Leases at most `limit` due deliveries. [Some](Recipients::is_cancelled) are cancelled instead, even if the
+/// subscription has not processed the deletion or erasure of their patient yet. Attempts that a worker left
+/// unfinished are added to the history. The jobs may begin when `transaction` is committed.
 ///
 /// While `breaker` prefers emails to unaffected domains, one delivery is chosen from the first or the last
 /// due deliveries.

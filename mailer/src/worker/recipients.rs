@@ -70,8 +70,9 @@ impl Recipients {
         self.events.get(&delivery.position).map(|(event, _)| event)
     }
 
-    /// Whether the delivery must be cancelled, because its patient was deleted or erased, or because its
-    /// event asks for no email. An earlier version of the program adds deliveries for such events too.
+    /// Whether the delivery must be cancelled: because its patient was erased, because its patient was
+    /// deleted and its template ends with the patient, or because its event asks for no email. Deliveries for
+    /// events that ask for no email can come from an earlier version of the program.
     pub(super) fn is_cancelled(&self, delivery: &Delivery) -> bool {
         let is_unconfirmed =
             |event: &RecordedEvent| PatientEvent::is_unconfirmed(&event.event_type, &event.payload);

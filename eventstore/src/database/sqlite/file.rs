@@ -41,7 +41,8 @@ impl DatabaseFile {
         file.map_or(Ok(()), Self::check)
     }
 
-    /// Checks that the file at the path is still the file that was opened.
+    /// Checks that the file at the path is still the file that was opened, and that its write-ahead log was
+    /// never found missing.
     fn check(&self) -> Result<()> {
         match identity(&self.path) {
             Ok(found) if found == self.identity && !self.wal_lost.load(Ordering::Relaxed) => Ok(()),
