@@ -12,7 +12,9 @@ use api::PatientData;
 use api::commands::ClaimScheme;
 use domain::EmailUniqueness;
 use eventstore::sealing::{Keyring, KeyringFile, KeyringFileError, LogId, SealingError};
-use eventstore::{Clock, Database, Dialect, EventLog, KeysPlace, LogFormat, Position, Sealing};
+use eventstore::{
+    Clock, Database, Dialect, EventLog, HeadKey, KeysPlace, LogFormat, Position, Sealing, Signal,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -206,6 +208,11 @@ async fn check(
 }
 
 impl OpenedLog {
+    /// Returns the key with which the processes of the log authenticate heads.
+    pub(crate) fn head_key(&self) -> HeadKey {
+        self.sealing.head_key()
+    }
+
     /// Loads the keyring again whenever the file changes, until `shutdown`.
     pub(crate) async fn reload_on_change(self, shutdown: CancellationToken) {
         let Self {
@@ -265,6 +272,7 @@ async fn replace_keyrings(
 pub(crate) async fn open_once_sealed(
     settings: Settings,
     database: Database,
+    signal: Signal,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut failures = 0;
@@ -282,6 +290,7 @@ pub(crate) async fn open_once_sealed(
         match open_with_keyring(&settings, &database, log, place, Opener::Command).await {
             Ok(opened) => {
                 tracing::info!("the log was sealed");
+                signal.share_heads(opened.head_key());
                 opened.reload_on_change(shutdown).await;
                 return Ok(());
             }

@@ -95,7 +95,7 @@ pub use proof::{Proof, prove};
 pub use repository::{EventRepository, Receipt};
 pub use sealing::Sealing;
 #[cfg(feature = "redis")]
-pub use signal::RedisServers;
+pub use signal::{AcknowledgedHead, HeadKey, RedisServers};
 pub use signal::{Signal, Wake};
 pub use subscription::{Handler, Subscription, SubscriptionFailure, SubscriptionStatus};
 pub use trace::TraceContext;

@@ -6,12 +6,20 @@
 //!
 //! The signal is only a hint. A lost message delays the next read of the feed until the next poll, and a
 //! duplicate or forged message causes one extra read.
+//!
+//! Processes of a sealed log also publish the head of the log after each batch of appends, with an HMAC:
+//! `{"head": {"position": …, "hash": …}, "mac": …}`. Appends reject a log that lacks a head of which the
+//! process has heard.
 
+#[cfg(feature = "redis")]
+mod heads;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
 mod servers;
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,10 +28,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "redis")]
+use self::heads::SharedHeads;
+#[cfg(feature = "redis")]
+pub use self::heads::{AcknowledgedHead, HeadKey};
+#[cfg(feature = "redis")]
 pub use self::servers::RedisServers;
 #[cfg(feature = "redis")]
 use crate::error::Result;
-use crate::event::Position;
+use crate::event::{Hash, Position};
 
 /// Maximum number of batches that wait for Redis. Further batches are dropped, because subscriptions also
 /// poll.
@@ -47,8 +59,13 @@ pub struct Notice {
 #[derive(Debug, Clone)]
 pub struct Signal {
     local: watch::Sender<()>,
-    remote: Option<mpsc::Sender<Vec<Notice>>>,
+    remote: Option<mpsc::Sender<Published>>,
+    #[cfg(feature = "redis")]
+    heads: Arc<SharedHeads>,
 }
+
+/// The notices of a batch, and position and hash of the last event that this process has acknowledged.
+type Published = (Vec<Notice>, Option<(Position, Hash)>);
 
 impl Signal {
     /// Creates a signal within this process.
@@ -57,6 +74,8 @@ impl Signal {
         Self {
             local: watch::Sender::new(()),
             remote: None,
+            #[cfg(feature = "redis")]
+            heads: Arc::default(),
         }
     }
 
@@ -74,23 +93,32 @@ impl Signal {
     ) -> Self {
         let local = watch::Sender::new(());
         let (remote, notices) = mpsc::channel(WAITING_BATCHES);
-        let channel = channel.to_owned();
-        tasks.spawn(redis::publish(
-            servers.clone(),
-            channel.clone(),
-            notices,
-            shutdown.clone(),
-        ));
-        tasks.spawn(redis::listen(
-            servers.clone(),
-            channel,
-            local.clone(),
-            shutdown.clone(),
-        ));
+        let heads = Arc::<SharedHeads>::default();
+        let channel = redis::Channel {
+            servers: servers.clone(),
+            name: channel.to_owned(),
+            heads: Arc::clone(&heads),
+        };
+        tasks.spawn(redis::publish(channel.clone(), notices, shutdown.clone()));
+        tasks.spawn(redis::listen(channel, local.clone(), shutdown.clone()));
         Self {
             local,
             remote: Some(remote),
+            heads,
         }
+    }
+
+    /// From now on, exchanges the heads of acknowledged appends with the other processes of the log.
+    #[cfg(feature = "redis")]
+    pub fn share_heads(&self, key: HeadKey) {
+        self.heads.share(key);
+    }
+
+    /// Returns the last head that another process has acknowledged and of which this process has heard.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn heard_head(&self) -> Option<AcknowledgedHead> {
+        self.heads.heard()
     }
 
     /// Checks that Redis answers.
@@ -105,12 +133,17 @@ impl Signal {
 
     /// Wakes all listeners. Never blocks and never fails.
     pub fn publish(&self, notices: Vec<Notice>) {
+        self.publish_with(notices, None);
+    }
+
+    /// Wakes all listeners, and publishes the last event that this process has acknowledged.
+    pub(crate) fn publish_with(&self, notices: Vec<Notice>, head: Option<(Position, Hash)>) {
         if notices.is_empty() {
             return;
         }
         self.local.send_replace(());
         if let Some(remote) = &self.remote
-            && remote.try_send(notices).is_err()
+            && remote.try_send((notices, head)).is_err()
         {
             tracing::debug!("the queue of notices for Redis is full; other processes will poll");
         }

@@ -208,7 +208,7 @@ impl Appender {
             let error = match tried.unwrap_or(Err(Error::Timeout(TRANSACTION_TIMEOUT).into())) {
                 Ok(Tried::Done(outcomes, notices)) => {
                     self.release();
-                    self.signal.publish(notices);
+                    self.signal.publish_with(notices, self.check.acknowledged());
                     let has_failed = self.warned.take().is_some();
                     if std::mem::take(&mut self.alarmed) || has_failed {
                         tracing::info!("appends succeed again");
@@ -300,6 +300,10 @@ impl Appender {
                 batch.doubts.remove_last();
                 return Ok(Tried::Refused(refusal));
             }
+        }
+        #[cfg(feature = "redis")]
+        if let Some(head) = self.signal.heard_head() {
+            self.check.acknowledge((head.position, head.hash));
         }
         if batch.doubts.is_empty()
             && let Some(seen) = self.check.last_seen()

@@ -34,7 +34,8 @@ pub(super) struct HeadCheck {
     /// Whether another process wrote the last head that this process has seen. If so, the next head is
     /// probably from another process too.
     shared: bool,
-    /// Position and hash of the last event that this process has acknowledged.
+    /// Position and hash of the last event that this process has acknowledged, or has heard that another
+    /// process has acknowledged.
     acknowledged: Option<(Position, Hash)>,
     /// Whether the connection is new, and may therefore lead to a server that lacks acknowledged events.
     is_new_connection: bool,
@@ -182,7 +183,7 @@ impl HeadCheck {
         Some(LastSeen { head, rules })
     }
 
-    /// Checks that the log still has the events that this process has acknowledged. A replica that was made
+    /// Checks that the log still has the events that were acknowledged. A replica that was made
     /// the primary, or a restored backup, may lack them. Events that were appended there instead would look
     /// like a sound log.
     async fn check_acknowledged(&mut self, head: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
@@ -194,8 +195,7 @@ impl HeadCheck {
             Ordering::Less => {
                 return Err(Error::Damaged {
                     position,
-                    what: "the log ends before this event, which this process has acknowledged: its server lacks \
-                           acknowledged events",
+                    what: "the log ends before this event, which was acknowledged: its server lacks acknowledged events",
                 });
             }
             Ordering::Equal => head.hash == hash,
@@ -213,8 +213,7 @@ impl HeadCheck {
         if !is_there {
             return Err(Error::Damaged {
                 position,
-                what: "this process has acknowledged another event at this position: its server lacks acknowledged \
-                       events",
+                what: "another event was acknowledged at this position: its server lacks acknowledged events",
             });
         }
         self.is_new_connection = false;
@@ -226,7 +225,12 @@ impl HeadCheck {
         self.is_new_connection = true;
     }
 
-    /// Notes an event that this process acknowledges.
+    /// Returns position and hash of the last acknowledged event.
+    pub(super) const fn acknowledged(&self) -> Option<(Position, Hash)> {
+        self.acknowledged
+    }
+
+    /// Notes an event that a process acknowledges.
     pub(super) fn acknowledge(&mut self, (position, hash): (Position, Hash)) {
         if self.acknowledged.is_none_or(|(last, _)| last < position) {
             self.acknowledged = Some((position, hash));

@@ -194,6 +194,15 @@ impl Sealing {
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
     }
 
+    /// Returns the key with which the processes of this log authenticate heads
+    /// ([`Signal::share_heads`](crate::Signal::share_heads)).
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn head_key(&self) -> crate::signal::HeadKey {
+        let log = self.keys().log().to_string();
+        crate::signal::HeadKey::new(self.keyring().id_hash("acknowledged heads", &log))
+    }
+
     /// The stored data keys.
     #[must_use]
     pub fn keys(&self) -> &KeyStore {

@@ -4,6 +4,7 @@
 //! stays as a tombstone, so a copy, a retry or a rotation of the wrapping keys cannot bring the key back.
 
 mod all;
+mod find;
 mod place;
 mod relocation;
 
@@ -13,7 +14,7 @@ use super::data_key::{DataKeyId, KeyOwner, WrappedKey};
 use super::keyring::WrappingKeyId;
 use super::secret::LogId;
 use crate::clock::Timestamp;
-use crate::database::{Dialect, Row, Session, in_list, padded};
+use crate::database::{Dialect, Row, Session};
 use crate::error::{Error, Result};
 
 const COLUMNS: &str = "aggregate_type, aggregate_id, key_id, wrapping_key, wrapped, erased_at, created_at";
@@ -63,6 +64,7 @@ pub enum AddKeyError {
 }
 
 pub use all::{CheckedKeys, Rewrapped};
+use find::find_in;
 use place::Place;
 pub(crate) use place::{joined, reserve};
 pub use relocation::MoveError;
@@ -183,28 +185,6 @@ impl KeyStore {
             }
         }
     }
-}
-
-/// Reads keys from the database that has them.
-async fn find_in(
-    session: &mut impl Session,
-    aggregate_type: &str,
-    aggregate_ids: &[&str],
-) -> Result<BTreeMap<String, StoredKey>> {
-    if aggregate_ids.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let sql = format!(
-        "SELECT {COLUMNS} FROM subject_keys WHERE aggregate_id IN ({}) AND aggregate_type = ?",
-        in_list(aggregate_ids.len())
-    );
-    let rows = session
-        .query(&sql)
-        .bind_all(padded(aggregate_ids))
-        .bind(aggregate_type)
-        .fetch_all()
-        .await?;
-    rows.iter().map(|row| Ok((row.get(1)?, stored(row)?))).collect()
 }
 
 /// Inserts a key into the database of the keys, unless the aggregate has a row.

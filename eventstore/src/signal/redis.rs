@@ -1,5 +1,6 @@
 //! The Redis publisher and listener of the signal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,7 +9,8 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Notice;
+use super::Published;
+use super::heads::{AcknowledgedHead, SharedHeads};
 use super::servers::RedisServers;
 use crate::error::{Error, Result};
 
@@ -18,13 +20,22 @@ const SILENCE: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Publishes all waiting notices in one round trip. Notices that Redis does not accept are dropped.
+/// A channel that the processes of a log share.
+#[derive(Clone)]
+pub(super) struct Channel {
+    pub(super) servers: RedisServers,
+    pub(super) name: String,
+    pub(super) heads: Arc<SharedHeads>,
+}
+
+/// Publishes all waiting notices in one round trip, and then the last head. Messages that Redis does not
+/// accept are dropped.
 pub(super) async fn publish(
-    servers: RedisServers,
-    channel: String,
-    mut notices: mpsc::Receiver<Vec<Notice>>,
+    channel: Channel,
+    mut batches: mpsc::Receiver<Published>,
     shutdown: CancellationToken,
 ) {
+    let Channel { servers, name, heads } = channel;
     let mut connection = None;
     let mut waiting = Vec::new();
     let mut down = false;
@@ -32,7 +43,7 @@ pub(super) async fn publish(
         tokio::select! {
             biased;
             // Waiting notices are still published at shutdown.
-            any = notices.recv_many(&mut waiting, 64) => {
+            any = batches.recv_many(&mut waiting, 64) => {
                 if any == 0 {
                     return;
                 }
@@ -40,14 +51,19 @@ pub(super) async fn publish(
             () = shutdown.cancelled() => return,
         }
         let mut pipeline = redis::pipe();
-        for notice in waiting.drain(..).flatten() {
+        let last = waiting.iter().rev().find_map(|(_, head)| *head);
+        for notice in waiting.drain(..).flat_map(|(notices, _)| notices) {
             match serde_json::to_string(&notice) {
-                Ok(message) => pipeline.publish(&channel, message).ignore(),
+                Ok(message) => pipeline.publish(&name, message).ignore(),
                 Err(error) => {
                     tracing::error!(%error, "could not serialize a notice as JSON");
                     continue;
                 }
             };
+        }
+        let last = last.map(|(position, hash)| AcknowledgedHead { position, hash });
+        if let Some(message) = last.and_then(|head| heads.message(head)) {
+            pipeline.publish(&name, message).ignore();
         }
         let published = send(&pipeline, &servers, &mut connection).await;
         match (published, down) {
@@ -99,18 +115,13 @@ pub(super) async fn check(servers: &RedisServers) -> Result<()> {
 }
 
 /// Forwards every message as a wake-up, and reconnects when the connection ends.
-pub(super) async fn listen(
-    servers: RedisServers,
-    channel: String,
-    local: watch::Sender<()>,
-    shutdown: CancellationToken,
-) {
+pub(super) async fn listen(channel: Channel, local: watch::Sender<()>, shutdown: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     let mut down = false;
     loop {
         let listened = tokio::select! {
             () = shutdown.cancelled() => return,
-            listened = listen_once(&servers, &channel, &local, &mut down) => listened,
+            listened = listen_once(&channel, &local, &mut down) => listened,
         };
         if !down {
             // The connection was established, so start again with a short pause.
@@ -130,16 +141,11 @@ pub(super) async fn listen(
 }
 
 /// Listens until the connection ends. If `down` is set, logs that listening has resumed and resets it.
-async fn listen_once(
-    servers: &RedisServers,
-    channel: &str,
-    local: &watch::Sender<()>,
-    down: &mut bool,
-) -> Result<()> {
-    let client = servers.client().await?;
+async fn listen_once(channel: &Channel, local: &watch::Sender<()>, down: &mut bool) -> Result<()> {
+    let client = channel.servers.client().await?;
     let connect = async {
         let mut pubsub = client.get_async_pubsub().await?;
-        pubsub.subscribe(channel).await?;
+        pubsub.subscribe(&channel.name).await?;
         Ok(pubsub)
     };
     let mut pubsub = in_time(connect).await?;
@@ -151,8 +157,11 @@ async fn listen_once(
     loop {
         let message = tokio::time::timeout(SILENCE, pubsub.on_message().next()).await;
         match message {
-            Ok(Some(_)) => {
-                local.send_replace(());
+            Ok(Some(message)) => {
+                // The notices of the same events have woken the listeners.
+                if !channel.heads.hear(message.get_payload_bytes()) {
+                    local.send_replace(());
+                }
             }
             Ok(None) => return Ok(()),
             // A dropped connection and a quiet period look the same, so check with a ping.

@@ -1,9 +1,11 @@
 //! Events that are sealed, appended, read from the log, and opened.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eventstore::sealing::{
-    DeclarePersonalData, Keyring, PersonalData, SealError, SealedEvents, Sealing, SealingError,
+    DataKey, DeclarePersonalData, Keyring, LogId, PersonalData, SealError, SealedEvents, Sealing,
+    SealingError,
 };
 use eventstore::{
     Append, AppendError, Appended, Connection, EventFilter, EventLog, LogFormat, NewEvent, Position,
@@ -30,6 +32,7 @@ on_every_backend!(
     an_altered_event_concerns_its_own_aggregate_alone,
     a_log_recognizes_its_keyring_before_it_has_a_key,
     no_append_uses_a_retired_wrapping_key,
+    the_keys_of_many_aggregates_are_found_whatever_their_ids_are,
 );
 
 const KIND: &str = "thing";
@@ -73,6 +76,11 @@ struct Log<'b> {
 
 fn keyring() -> Keyring {
     Keyring::generate(Timestamp::default()).unwrap()
+}
+
+/// The sealing of a log that has no events yet.
+pub(crate) fn sealing_of_a_new_log() -> Sealing {
+    Sealing::new(keyring(), LogId::random().unwrap(), CLAIMS, Names)
 }
 
 impl<'b> Log<'b> {
@@ -269,6 +277,40 @@ async fn events_from_before_sealing_are_read_as_they_are(backend: Arc<Backend>) 
     assert_eq!(opened[0].erased_at, Some(at));
     let erased = json!({"type": "Named", "length": 3, "erased": at.to_string()});
     assert_eq!(opened[0].payload, erased);
+}
+
+/// Ids that are neighbours, ids with others between them, and both; some have no key.
+async fn the_keys_of_many_aggregates_are_found_whatever_their_ids_are(backend: Arc<Backend>) {
+    let log = Log::new(&backend).await;
+    let (keys, keyring) = (log.sealing.keys(), log.sealing.keyring());
+    let stored: BTreeSet<_> = (0..400).map(|number| format!("n{number:03}")).collect();
+    let mut transaction = backend.database.begin().await.unwrap();
+    for id in &stored {
+        let owner = keys.owner(KIND, id);
+        let key = DataKey::random().unwrap().wrap(&keyring, &owner).unwrap();
+        keys.add(&mut transaction, &owner, &key, Timestamp::default())
+            .await
+            .unwrap();
+    }
+    let number = |number: u32| format!("n{number:03}");
+    let wanted: [Vec<String>; 6] = [
+        (0..400).map(number).collect(),
+        (0..100).map(|part| number(part * 4)).collect(),
+        (0..300)
+            .chain((300..400).step_by(10))
+            .chain(500..550)
+            .map(number)
+            .collect(),
+        (380..500).map(number).collect(),
+        (0..100).map(|part| format!("n{part:03}x")).collect(),
+        vec![number(7)],
+    ];
+    for wanted in wanted {
+        let ids: Vec<_> = wanted.iter().rev().map(String::as_str).collect();
+        let found = keys.find(&mut transaction, KIND, &ids).await.unwrap();
+        let expected: BTreeSet<_> = wanted.iter().filter(|id| stored.contains(*id)).collect();
+        assert_eq!(found.keys().collect::<BTreeSet<_>>(), expected);
+    }
 }
 
 /// Every reader of a database with a sealing gets opened events, and its commands append sealed events.

@@ -8,12 +8,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use eventstore::{
-    AppendError, AppendQueue, Database, DatabaseOptions, Error, EventLog, Signal, SystemClock, schema,
+    AppendError, AppendQueue, Database, DatabaseOptions, Error, EventLog, RedisServers, Signal, SystemClock,
+    schema,
 };
-use testkit::{MysqlClient, PrivateMysql, Proxy, installed_flavours, wait_until};
+use testkit::{MysqlClient, PrivateMysql, Proxy, RedisServer, installed_flavours, wait_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::backend::SOON;
 use crate::sample::{append, releasing, taking};
+use crate::sealing::sealing_of_a_new_log;
 
 /// Two servers, and a proxy that leads to the old server first.
 pub(crate) struct Servers {
@@ -94,13 +98,11 @@ pub(crate) async fn open(url: &str) -> Database {
 }
 
 pub(crate) fn queue(database: &Database) -> AppendQueue {
-    AppendQueue::start(
-        database.clone(),
-        Signal::in_process(),
-        SystemClock::shared(),
-        16,
-        16,
-    )
+    queue_with(database, Signal::in_process())
+}
+
+fn queue_with(database: &Database, signal: Signal) -> AppendQueue {
+    AppendQueue::start(database.clone(), signal, SystemClock::shared(), 16, 16)
 }
 
 /// Appends an event to the new server.
@@ -296,6 +298,46 @@ async fn a_log_that_lacks_acknowledged_events_gets_no_more() {
         servers.new.run("SET GLOBAL read_only = 1").await;
         servers.proxy.redirect(port(&servers.old_url));
         assert_eq!(queue.append(append("c", 1)).await.unwrap().first.get(), 3);
+        database.close().await;
+    })
+    .await;
+}
+
+/// Another process may have acknowledged what the new primary lacks.
+#[tokio::test]
+async fn a_log_that_lacks_what_another_process_has_acknowledged_gets_no_more() {
+    let redis = RedisServer::start().await;
+    let redis = RedisServers::parse(redis.url(), None).unwrap();
+    on_two_servers(async |servers| {
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let sealing = sealing_of_a_new_log();
+        let signal = || {
+            let signal = Signal::redis(&redis, "things.events", &tasks, &shutdown);
+            signal.share_heads(sealing.head_key());
+            signal
+        };
+        let (here, elsewhere) = (signal(), signal());
+        let database = open(&servers.url).await;
+        let queue = queue_with(&database, here.clone());
+        let other = queue_with(&database, elsewhere);
+        other.append(append("a", 1)).await.unwrap();
+        servers.replicate();
+        // The first messages may precede the connection of the listener.
+        let mut number = 0;
+        wait_until(SOON, "the process hears of an acknowledged event", async || {
+            number += 1;
+            let id = format!("b{number}");
+            let last = other.append(append(&id, 1)).await.unwrap().last;
+            let is_heard = async || here.heard_head().is_some_and(|head| head.position == last);
+            let heard = wait_until(SOON, "the message arrives", is_heard);
+            tokio::time::timeout(Duration::from_secs(1), heard).await.is_ok()
+        })
+        .await;
+
+        servers.switch().await;
+        let outcome = queue.append(append("c", 1)).await;
+        assert!(matches!(outcome, Err(AppendError::Damaged(_))), "{outcome:?}");
+        shutdown.cancel();
         database.close().await;
     })
     .await;

@@ -53,8 +53,8 @@ impl Default for SearchBounds {
     fn default() -> Self {
         Self {
             entries: 32,
-            candidates: 32,
-            matches: 48,
+            candidates: 24,
+            matches: 40,
         }
     }
 }
