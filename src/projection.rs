@@ -11,9 +11,10 @@ use clap::builder::PossibleValuesParser;
 use eventstore::{Database, Registered};
 use projector::PROJECTIONS;
 
-use crate::database;
 use crate::exit_code::NoAnswer;
+use crate::keys_database::Opener;
 use crate::settings::Settings;
+use crate::{database, output, replica};
 
 /// Database connections of a command: one reads ahead, two write, the others look up single rows.
 const CONNECTIONS: u32 = 5;
@@ -99,6 +100,10 @@ pub(crate) async fn run(settings: &Settings, command: ProjectionCommand) -> anyh
     let outcome = match command {
         ProjectionCommand::Status { json } => status::run(&database, json).await,
         ProjectionCommand::Rebuild { name, json } => {
+            if let Err(error) = replica::open(settings, &database, Opener::Command).await {
+                let causes = output::causes(&error);
+                tracing::warn!("the rebuild reads the database instead of the replica: {causes}");
+            }
             rebuild::run(&database, &chosen(name.as_deref()), json).await
         }
         ProjectionCommand::Cancel { name, json } => {

@@ -64,9 +64,9 @@ pub(crate) struct Settings {
     )]
     pub(crate) database_url: String,
 
-    /// MySQL replica for reads that may be out of date: the list, searches by name, the feed and exports. A
-    /// URL like `DATABASE_URL`. If it lists several servers, the first that answers is used. Each process
-    /// with the API has a second pool of connections, to this database
+    /// MySQL replica for reads that may be out of date: the list, searches by name, the feed, exports and
+    /// rebuilds. A URL like `DATABASE_URL`. If it lists several servers, the first that answers is used. Each
+    /// process with the API or a projector has a second pool of connections, to this database
     #[arg(long, env, global = true, hide_env_values = true)]
     database_read_url: Option<String>,
 

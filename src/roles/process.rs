@@ -141,13 +141,15 @@ impl<'s> Process<'s> {
     fn follow_keyring(&mut self, opened: Option<OpenedLog>) {
         let stop = self.stop_following.clone();
         let (settings, database) = (self.settings.clone(), self.database.clone());
+        let signal = self.signal.clone();
         self.tasks.spawn(async move {
             let followed = match opened {
                 Some(opened) => {
+                    signal.share_heads(opened.head_key());
                     opened.reload_on_change(stop).await;
                     Ok(())
                 }
-                None => sealing::open_once_sealed(settings, database, stop).await,
+                None => sealing::open_once_sealed(settings, database, signal, stop).await,
             };
             ("watch on the keyring", followed)
         });
@@ -287,7 +289,25 @@ impl<'s> Process<'s> {
                 ("projector", Ok(()))
             });
         }
+        self.replica();
         self.eraser();
+    }
+
+    /// Opens the replica, from which rebuilds read, without waiting for it.
+    fn replica(&mut self) {
+        if self.database.replica().is_some() {
+            return;
+        }
+        let (settings, database) = (self.settings.clone(), self.database.clone());
+        let stop = self.stop_following.clone();
+        self.tasks.spawn(async move {
+            let opening = replica::open(&settings, &database, Opener::Role);
+            let opened = stop.run_until_cancelled(opening).await.unwrap_or(Ok(()));
+            if opened.is_ok() {
+                stop.cancelled().await;
+            }
+            ("replica", opened)
+        });
     }
 
     /// Destroys the keys of erased patients, and rewrites SQLite's files.

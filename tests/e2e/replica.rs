@@ -70,6 +70,14 @@ impl<'s> Replicated<'s> {
         (program, client)
     }
 
+    /// Returns how often the replica has read the next row of an index.
+    fn rows_read(&self) -> u64 {
+        let mut shell = self.replica.server().client(MysqlClient::Shell, "root", "");
+        let status = "SHOW GLOBAL STATUS LIKE 'Handler_read_next'";
+        let (_, shown) = run(shell.args(["--skip-column-names", "--execute", status]));
+        shown.split_whitespace().last().unwrap().parse().unwrap()
+    }
+
     /// Waits until the projections of the database have processed all events.
     async fn projected(&self, events: i64) {
         wait_until(SOON, "the projections are current", async || {
@@ -180,6 +188,42 @@ async fn a_database_with_another_log_is_not_used_as_a_replica() {
         let (served, said) = run(&mut api);
         let reason = "the database has another log than the database of DATABASE_URL";
         assert!(!served && said.contains(reason), "{said}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rebuild_reads_the_replica_and_what_it_lacks_from_the_database() {
+    on_each(async |replicated| {
+        let (_api, client) = replicated.production.api().await;
+        let projector = replicated.production.start("projector");
+        for number in 0..20 {
+            client.register_for_sure(&format!("p{number}@example.com")).await;
+        }
+        replicated.projected(20).await;
+        replicated.catch_up().await;
+        client.register_for_sure("last@example.com").await;
+        replicated.projected(21).await;
+        drop(projector);
+
+        let rebuild = || {
+            let mut command = replicated.command("projection");
+            command.args(["rebuild", "patient_view"]);
+            run(&mut command)
+        };
+        let read = replicated.rows_read();
+        let (rebuilt, said) = rebuild();
+        assert!(rebuilt && said.contains("21 events"), "{said}");
+        assert!(replicated.rows_read() >= read + 20, "it read the database");
+        assert_eq!(replicated.production.count("patient_view").await, 21);
+
+        replicated
+            .replica
+            .run("RENAME TABLE clinic.events TO clinic.lost")
+            .await;
+        let (rebuilt, said) = rebuild();
+        assert!(rebuilt, "{said}");
+        assert_eq!(replicated.production.count("patient_view").await, 21);
     })
     .await;
 }

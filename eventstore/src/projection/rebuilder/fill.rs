@@ -271,14 +271,16 @@ fn classified(written: Result<(), ProjectionError>, events: &[RecordedEvent]) ->
     }
 }
 
-/// Reads the log after `from` to its end, and folds its events into row changes.
+/// Reads the log after `from` to its end, and folds its events into row changes. A replica is read as far as
+/// it has events, and then the database itself.
 async fn read_ahead<P: Projection>(
     log: EventLog,
     mut from: Position,
     batches: mpsc::Sender<crate::Result<Batch<P>>>,
 ) {
+    let mut replica = log.database().replica().cloned().map(EventLog::new);
     loop {
-        let batch = read_batch::<P>(&log, from).await;
+        let batch = read_batch::<P>(replica.as_ref().unwrap_or(&log), &log, from).await;
         let ended = match &batch {
             Ok(batch) => {
                 from = batch.events.last().map_or(from, |event| event.position);
@@ -286,18 +288,30 @@ async fn read_ahead<P: Projection>(
             }
             Err(_) => true,
         };
+        let was_replica = ended && replica.take().is_some();
+        if let Err(error) = &batch
+            && was_replica
+        {
+            tracing::warn!(%error, "a rebuild cannot read the replica, and reads the database instead");
+            continue;
+        }
         // The receiver was dropped if the writer was interrupted.
-        if batches.send(batch).await.is_err() || ended {
+        if batches.send(batch).await.is_err() || (ended && !was_replica) {
             return;
         }
     }
 }
 
-async fn read_batch<P: Projection>(log: &EventLog, from: Position) -> crate::Result<Batch<P>> {
-    let events = log.feed(from, BATCH).await?;
+/// Reads the next batch from `source`, which is the log itself or a replica.
+async fn read_batch<P: Projection>(
+    source: &EventLog,
+    log: &EventLog,
+    from: Position,
+) -> crate::Result<Batch<P>> {
+    let events = source.feed(from, BATCH).await?;
     let head = log.head().await?.position;
-    let mut connection = log.database().reader().await?;
-    let skips = skip::positions(&mut connection, P::NAME).await?;
+    let skips = skip::positions(&mut log.database().reader().await?, P::NAME).await?;
+    let mut connection = source.database().reader().await?;
     let changes = match fold::changes::<P>(&mut connection, &events, &skips).await {
         Ok(changes) => Some(changes),
         Err(ProjectionError::Store(error)) => return Err(error),
