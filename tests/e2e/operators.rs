@@ -28,7 +28,7 @@ impl Client {
 /// Any process of the role starts the rebuild. If that process is killed, another one resumes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_is_asked_for_over_http_outlives_the_projector_that_began_it() {
-    const EVENTS: u32 = 100_000;
+    const EVENTS: u32 = 40_000;
     Production::on_each(async |production| {
         production.fill(EVENTS).await;
         let (_api, client) = production.api().await;

@@ -246,14 +246,14 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
 /// the old generation is deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
-    const EVENTS: u32 = 100_000;
+    const EVENTS: u32 = 40_000;
     Production::on_each(async |production| {
         production.fill(EVENTS).await;
         let (_api, client) = production.api().await;
         let _projector = production.start("projector");
         let rebuild = || Program::start(&production.projection(&["rebuild", "patient_view"]));
 
-        let barrier = production.no_further_than(30_000).await;
+        let barrier = production.no_further_than(12_000).await;
         let killed = rebuild();
         let partly = "checkpoints WHERE name = 'patient_view@2' AND position > 0";
         wait_until(SOON, "a part is filled", async || {
@@ -271,11 +271,11 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
             i64::from(EVENTS)
         );
         let filled = production.count("patient_view WHERE generation = 2").await;
-        assert!(filled > 0 && filled < 30_000, "{filled}");
+        assert!(filled > 0 && filled < 12_000, "{filled}");
         barrier.lift().await;
 
         // A rebuild that receives a stop signal stops, and prints how to resume.
-        let barrier = production.no_further_than(60_000).await;
+        let barrier = production.no_further_than(24_000).await;
         let stopped = rebuild();
         wait_until(SOON, "it resumes", async || {
             production.count("patient_view WHERE generation = 2").await > filled
@@ -294,7 +294,7 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
         let barrier = production
             .barrier(&format!(
                 "SELECT id FROM patient_view WHERE generation = 1 AND id = {} FOR UPDATE",
-                filled_id("50000")
+                filled_id("20000")
             ))
             .await;
         let killed = rebuild();
@@ -325,7 +325,7 @@ async fn a_rebuild_that_was_killed_leaves_the_table_served_and_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_rebuild_says_that_there_is_one_and_fails() {
     Production::on_each(async |production| {
-        production.fill(100_000).await;
+        production.fill(60_000).await;
         let barrier = production.no_further_than(50_000).await;
         let first = Program::start(&production.projection(&["rebuild", "patient_view"]));
         let partly = "checkpoints WHERE name = 'patient_view@2' AND position > 0";
