@@ -17,6 +17,7 @@ mod options;
 mod report;
 mod row;
 mod table;
+mod turns;
 
 use anyhow::Context;
 use eventstore::EventLog;

@@ -1,5 +1,6 @@
 //! `patients import` and `patients export`.
 
+mod duplicates;
 mod files;
 mod killed;
 mod round_trip;

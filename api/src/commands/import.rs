@@ -18,8 +18,8 @@ use super::{Cause, ClaimScheme, CommandError, Commands, Events, claims_of};
 pub enum Imported {
     /// The patient was registered.
     Now,
-    /// The patient was imported before. It may have been amended, deleted or erased since.
-    Before,
+    /// A patient with this old id was imported before. It may have been amended, deleted or erased since.
+    Before(Earlier),
 }
 
 /// What an earlier import of the same old id registered.
@@ -111,10 +111,15 @@ impl Commands {
         let [id, _] = self.ids_of_import(&import.source, &import.old_id);
         self.check_older_claims(id, import.registration.email.as_str())
             .await?;
-        let command = PatientCommand::ImportPatient(Box::new(import));
+        let command = PatientCommand::ImportPatient(Box::new(import.clone()));
         match self.execute_with(id, command, cause, None, Events::None).await {
             Ok(_) => Ok(Imported::Now),
-            Err(Refused::Conflict | Refused::Failed(CommandError::Erased)) => Ok(Imported::Before),
+            Err(Refused::Failed(CommandError::Erased)) => Ok(Imported::Before(Earlier::SamePatient)),
+            // Another row or another process imported the old id a moment ago.
+            Err(Refused::Conflict) => {
+                let earlier = self.imported_before(&[&import]).await?.pop().flatten();
+                earlier.map(Imported::Before).ok_or(CommandError::Internal)
+            }
             Err(refused) => Err(refused.into()),
         }
     }

@@ -74,7 +74,10 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
         );
         // Also with other values, and although the email is taken.
         for email in ["a@example.com", "b@example.com"] {
-            assert_eq!(rig.import("patients", "17", email).await, Ok(Imported::Before));
+            assert_eq!(
+                rig.import("patients", "17", email).await,
+                Ok(Imported::Before(Earlier::SamePatient))
+            );
         }
         assert_eq!(
             rig.import("patients", "18", "A@example.com").await,
@@ -94,7 +97,7 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
         );
         assert_eq!(
             rig.import("patients", "17", "a@example.com").await,
-            Ok(Imported::Before)
+            Ok(Imported::Before(Earlier::SamePatient))
         );
         let source = "patients".parse().unwrap();
         let [id, _] = rig
@@ -105,7 +108,7 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
         assert!(erased.status.is_success(), "{}", erased.body);
         assert_eq!(
             rig.import("patients", "17", "a@example.com").await,
-            Ok(Imported::Before)
+            Ok(Imported::Before(Earlier::SamePatient))
         );
         let imports = ["17", "18"].map(|id| import("patients", id, "z@example.com"));
         let earlier = rig.commands().imported_before(&imports.each_ref()).await;
@@ -276,7 +279,7 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
 #[tokio::test]
 async fn in_a_log_in_clear_an_old_id_is_imported_once_too() {
     let rig = Rig::in_clear().await;
-    for outcome in [Imported::Now, Imported::Before] {
+    for outcome in [Imported::Now, Imported::Before(Earlier::SamePatient)] {
         assert_eq!(rig.import("patients", "17", "a@example.com").await, Ok(outcome));
     }
     assert_eq!(rig.listed("old_id=17").await[0]["email"], "a@example.com");
