@@ -57,3 +57,21 @@ fn report(path: &Path) -> Vec<Value> {
     let lines = text.lines();
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
+
+/// Returns what the database in `folder` has about each patient, in the order of registration.
+fn registered_in(folder: &Path) -> Vec<Value> {
+    let mut client = Command::new("sqlite3");
+    client.arg(folder.join("data/patients.db"));
+    let output = client
+        .arg("SELECT aggregate_id FROM events ORDER BY position")
+        .output();
+    let ids = String::from_utf8(output.unwrap().stdout).unwrap();
+    let state = |id: &str| {
+        let mut command = patients("audit");
+        command.args(["state", id, "--json"]).current_dir(folder);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    ids.lines().map(state).collect()
+}
