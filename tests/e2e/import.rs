@@ -3,6 +3,7 @@
 mod duplicates;
 mod files;
 mod killed;
+mod promises;
 mod round_trip;
 mod sources;
 mod upgraded;

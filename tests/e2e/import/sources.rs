@@ -56,6 +56,34 @@ async fn rows_that_were_read_are_imported_while_the_source_stalls() {
     assert_eq!(head(folder), 257);
 }
 
+#[tokio::test]
+async fn the_progress_of_an_import_is_shown() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    migrate_in(folder);
+    let pipe = folder.join("p.csv");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let import = Program::start(&import_in(folder, &["p.csv"]));
+    let mut source = OpenOptions::new().write(true).open(&pipe).unwrap();
+    source.write_all(HEADER.as_bytes()).unwrap();
+    // Progress is shown from time to time, after a batch. These rows are only counted.
+    let batch = "x\n".repeat(256);
+    let mut written = 0;
+    wait_until(SOON, "the progress is shown", async || {
+        source.write_all(batch.as_bytes()).unwrap();
+        written += 256;
+        import.log().contains(" rows, ")
+    })
+    .await;
+    let log = import.log();
+    let line = log.lines().find(|line| line.contains(" rows, ")).unwrap();
+    let done: u64 = line.split(' ').next().unwrap().parse().unwrap();
+    assert!(0 < done && done <= written, "{line}");
+    assert!(line.contains("/s, ") && line.ends_with(" s left"), "{line}");
+    drop(source);
+    assert_eq!(import.wait(SOON).await, 5, "{log}");
+}
+
 #[test]
 fn damaged_rows_of_a_csv_file_are_reported_by_their_lines_and_the_others_are_imported() {
     let folder = TempDir::new().unwrap();
