@@ -6,6 +6,7 @@ use cqrs_es::Aggregate;
 use domain::{
     Import, ImportSource, OldId, Patient, PatientCommand, PatientDetails, PatientEvent, mailbox_key,
 };
+use eventstore::sealing::Keyring;
 use eventstore::{EventLog, KeysPlace, LogFormat, RecordedEvent};
 use uuid::Uuid;
 
@@ -46,12 +47,18 @@ impl Earlier {
     }
 }
 
+/// Like [`Commands::ids_of_import`]. `keyring` is the keyring of the log, if the log is sealed.
+#[must_use]
+pub fn ids_of_import(source: &ImportSource, old_id: &OldId, keyring: Option<&Keyring>) -> [Uuid; 2] {
+    ImportIds::of(source, old_id, keyring).all()
+}
+
 impl Commands {
     /// Returns the ids that a patient of a source may have: the id with which it is imported, and the id with
     /// which it was imported while the log was unencrypted.
     #[must_use]
     pub fn ids_of_import(&self, source: &ImportSource, old_id: &OldId) -> [Uuid; 2] {
-        ImportIds::of(source, old_id, self.keyring().as_deref()).all()
+        ids_of_import(source, old_id, self.keyring().as_deref())
     }
 
     /// Returns for each of these imports what an import of the same old id registered before, if any. The
