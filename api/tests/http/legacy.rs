@@ -268,8 +268,14 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
         "99999999999999999999",
         "x-20",
     ] {
-        let status = rig.get(&format!("/patients/{other}")).await.status;
-        assert_eq!(status, StatusCode::NOT_FOUND, "{other}");
+        let answer = rig.get(&format!("/patients/{other}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{other}");
+        // It must not say that every id is a UUID.
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("No patient has this id.") && !detail.contains("UUID"),
+            "{detail}"
+        );
     }
     assert_eq!(rig.delete("17").await.header("event-position"), "5");
     assert_eq!(rig.get("/patients/17").await.status, StatusCode::GONE);
