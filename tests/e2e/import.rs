@@ -24,8 +24,8 @@ fn import_in(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Returns a program of the virtual environment in `FORMER_SERVICE_VENV`, which `scripts/former-service`
-/// creates. Without it, the caller skips its test. If `TEST_FORMER_SERVICE` is `required`, as in the project's
-/// own checks, the test fails instead.
+/// creates. Without it, the caller skips its test. If `TEST_FORMER_SERVICE` is `required`, as in the
+/// project's own checks, the test fails instead.
 fn in_venv(program: &str) -> Option<PathBuf> {
     let Some(venv) = std::env::var_os("FORMER_SERVICE_VENV") else {
         let required = std::env::var("TEST_FORMER_SERVICE").is_ok_and(|value| value == "required");
