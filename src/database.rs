@@ -256,7 +256,7 @@ async fn migrate_all(settings: &Settings, database: &Database) -> anyhow::Result
     migrations::migrate(database, Arc::clone(&clock), &owner).await?;
     keys_database::migrate(settings, database, &clock, &owner, Opener::Command).await?;
     sealing::seal_new_log(settings, database, &clock, Opener::Command).await?;
-    hint::log(database).await;
+    hint::log(settings, database).await;
     Ok(())
 }
 

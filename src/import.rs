@@ -17,9 +17,10 @@ mod options;
 mod report;
 mod row;
 mod table;
+mod turns;
 
 use anyhow::Context;
-use eventstore::EventLog;
+use eventstore::{Clock, EventLog, SystemClock};
 use serde_json::json;
 
 use crate::commands::StartedCommands;
@@ -42,7 +43,7 @@ pub(crate) async fn run(settings: &Settings, arguments: ImportArguments) -> anyh
     let mut report = Report::open(arguments.report.as_deref())?;
     let batches = match &origin {
         Origin::Csv(path) => file::read(csv_file::CsvRows::open(path, &arguments)?),
-        Origin::Fhir(path) => file::read(fhir::FhirRows::open(path)?),
+        Origin::Fhir(path) => file::read(fhir::FhirRows::open(path, SystemClock.now())?),
         Origin::Table(url) => table::read(url, &arguments).await?,
     };
     let database = database::open_with_keyring(settings, CONNECTIONS).await?;

@@ -32,7 +32,7 @@ pub use error::CommandError;
 use error::{Refused, refused, unavailable};
 use first_registration::FirstRegistration;
 use history::{COMMAND_ID, History};
-pub use import::{Earlier, Imported};
+pub use import::{Earlier, Imported, ids_of_import};
 use key::{AmendmentIds, KeyedIds};
 use running::Running;
 

@@ -1,6 +1,7 @@
 """Runs patients.py against the server at PATIENTS_URL, with the tokens CLERK_TOKEN, AUDITOR_TOKEN and PRIVACY_TOKEN, if set."""
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -23,6 +24,19 @@ class LosesResponses(httpx.BaseTransport):
             response.close()
             raise httpx.ReadError("the response is lost", request=request)
         return response
+
+
+class IsBusy(httpx.BaseTransport):
+    """Answers the first request with a status and `Retry-After`."""
+
+    def __init__(self, status: int) -> None:
+        self.inner, self.status, self.times = httpx.HTTPTransport(), status, []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.times.append(time.monotonic())
+        if len(self.times) == 1:
+            return httpx.Response(self.status, headers={"Retry-After": "1"}, request=request)
+        return self.inner.handle_request(request)
 
 
 class CutsStream(httpx.BaseTransport):
@@ -80,6 +94,10 @@ def main() -> None:
     lossy = LosesResponses()
     first, start = register(connect(url, os.environ.get("CLERK_TOKEN", ""), Retrying(lossy)), someone("Ana García"))
     assert lossy.requests == 2
+    for status in (429, 503):
+        busy = IsBusy(status)
+        register(connect(url, os.environ.get("CLERK_TOKEN", ""), Retrying(busy)), someone("Ana García"))
+        assert len(busy.times) == 2 and busy.times[1] - busy.times[0] >= 1, busy.times
     patients = [first] + [register(clerk, someone(f"Patient {number}"))[0] for number in range(4)]
     refused("invalid-request", lambda: register(clerk, someone("")))
 

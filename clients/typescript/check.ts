@@ -31,6 +31,18 @@ const { patient: first, position: start } = await register(
   someone("Ana García"),
 );
 assert.equal(requests, 2);
+// The first request is answered with a status and Retry-After.
+for (const status of [429, 503]) {
+  const times: number[] = [];
+  const busy = async (request: Request) => {
+    const first = times.push(performance.now()) === 1;
+    return first ? new Response(null, { status, headers: { "Retry-After": "1" } }) : fetch(request);
+  };
+  await register(connect(url, CLERK_TOKEN, retrying(busy)), someone("Ana García"));
+  assert.equal(times.length, 2);
+  // A timer may end up to 1 ms early.
+  assert.ok(times[1]! - times[0]! >= 999, `waited ${times[1]! - times[0]!} ms`);
+}
 const ids = [first.id];
 for (let number = 0; number < 4; number++) ids.push((await register(clerk, someone(`Patient ${number}`))).patient.id);
 await refused("invalid-request", register(clerk, someone("")));

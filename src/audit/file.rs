@@ -40,6 +40,20 @@ impl PartFile {
         })
     }
 
+    /// Whether a part of `target`, or its final file, would be written over the file `other`. Links are
+    /// followed.
+    pub(crate) fn would_replace(target: &Path, other: &Path) -> bool {
+        // A file that does not exist, or cannot be found, cannot be lost.
+        let identity = |path: &Path| {
+            std::fs::metadata(path)
+                .ok()
+                .map(|found| (found.dev(), found.ino()))
+        };
+        let other = identity(other);
+        let written = [target.to_owned(), beside(target, ".part")];
+        other.is_some() && written.iter().any(|path| identity(path) == other)
+    }
+
     /// Returns the file, open for reading and writing.
     pub(crate) const fn file(&mut self) -> &mut File {
         &mut self.file

@@ -11,6 +11,7 @@ use super::file::{Batch, Batches};
 use super::options::ImportArguments;
 use super::report::Report;
 use super::row::{Code, Field, Place, Read, Rules, Unfit};
+use super::turns::{Turn, Turns};
 use crate::commands::{StartedCommands, cause};
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -19,7 +20,7 @@ use crate::settings::Settings;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) imported: u64,
-    /// Imported by an earlier run.
+    /// Imported by an earlier run, or from an earlier row with the same id.
     pub(super) before: u64,
     pub(super) not_imported: u64,
 }
@@ -38,12 +39,33 @@ pub(super) struct Importer<'i> {
     json: bool,
     /// Maximum number of rows that are registered at the same time.
     most: usize,
+    turns: Turns,
 }
 
 /// Outcome of a row.
 enum Outcome {
-    Imported(Imported),
+    /// The patient was imported now.
+    Now,
+    /// The patient was imported before.
+    Before,
     Unfit(Vec<Unfit>),
+}
+
+impl Outcome {
+    /// Outcome of a row whose old id was imported before.
+    fn before(place: Place, earlier: Earlier) -> Self {
+        match earlier {
+            Earlier::SamePatient => Self::Before,
+            Earlier::OtherPatient => Self::Unfit(vec![Unfit {
+                place,
+                field: Some(Field::Id),
+                code: Code::Differs,
+                reason: "is the id of an imported patient with another name and another email: does --source name the right \
+                         service?"
+                    .to_owned(),
+            }]),
+        }
+    }
 }
 
 impl<'i> Importer<'i> {
@@ -73,6 +95,7 @@ impl<'i> Importer<'i> {
             dry_run: arguments.dry_run,
             json: arguments.json,
             most,
+            turns: Turns::default(),
         }
     }
 
@@ -82,9 +105,14 @@ impl<'i> Importer<'i> {
         let mut progress = Progress::start("rows", 0, 0, self.json);
         let outcomes = self
             .rows(batches)
-            .map(async |row| {
-                let (row, all) = row?;
-                anyhow::Ok((self.outcome(row).await?, all))
+            .map(|row| {
+                // The turn begins here, in the order of the rows.
+                let row = row.map(|(row, all)| (self.turn(&row), row, all));
+                async move {
+                    let (turn, row, all) = row?;
+                    let outcome = self.outcome(row, turn.as_ref()).await?;
+                    anyhow::Ok((outcome, all))
+                }
             })
             // Rows are also registered while the next batch is read and checked. They would otherwise keep
             // their database connections meanwhile.
@@ -145,23 +173,24 @@ impl<'i> Importer<'i> {
             if let Checked::Fit(place, _) = row
                 && let Some(earlier) = earlier.next().flatten()
             {
-                *row = Checked::Settled(match earlier {
-                    Earlier::SamePatient => Outcome::Imported(Imported::Before),
-                    Earlier::OtherPatient => Outcome::Unfit(vec![Unfit {
-                        place: *place,
-                        field: Some(Field::Id),
-                        code: Code::Differs,
-                        reason: "is the id of an imported patient with another name and another email: does --source name \
-                                 the right service?"
-                            .to_owned(),
-                    }]),
-                });
+                *row = Checked::Settled(Outcome::before(*place, earlier));
             }
         }
         Ok(checked)
     }
 
-    async fn outcome(&self, row: Checked) -> anyhow::Result<Outcome> {
+    /// Begins the turn of a row. `None` if the row has its outcome.
+    fn turn(&self, row: &Checked) -> Option<Turn<'_>> {
+        match row {
+            Checked::Fit(_, import) => Some(self.turns.begin(import.old_id.clone())),
+            Checked::Settled(_) => None,
+        }
+    }
+
+    async fn outcome(&self, row: Checked, turn: Option<&Turn<'_>>) -> anyhow::Result<Outcome> {
+        if let Some(turn) = turn {
+            turn.wait().await;
+        }
         match row {
             Checked::Settled(outcome) => Ok(outcome),
             Checked::Fit(place, import) => self.import(place, import).await,
@@ -180,7 +209,8 @@ impl<'i> Importer<'i> {
             self.commands.import(import, &self.cause).await
         };
         match imported {
-            Ok(imported) => Ok(Outcome::Imported(imported)),
+            Ok(Imported::Now) => Ok(Outcome::Now),
+            Ok(Imported::Before(earlier)) => Ok(Outcome::before(place, earlier)),
             Err(CommandError::EmailTaken) => Ok(Outcome::Unfit(vec![Unfit {
                 place,
                 field: Some(Field::Email),
@@ -200,8 +230,8 @@ enum Checked {
 
 fn settle(outcome: Outcome, counts: &mut Counts, report: &mut Report) -> anyhow::Result<()> {
     match outcome {
-        Outcome::Imported(Imported::Now) => counts.imported += 1,
-        Outcome::Imported(Imported::Before) => counts.before += 1,
+        Outcome::Now => counts.imported += 1,
+        Outcome::Before => counts.before += 1,
         Outcome::Unfit(reasons) => {
             counts.not_imported += 1;
             for reason in &reasons {

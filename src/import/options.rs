@@ -7,6 +7,7 @@ use clap::Args;
 use domain::ImportSource;
 
 use super::row::Field;
+use crate::audit::PartFile;
 use crate::cli::has_password;
 
 /// Variable with the place of the patients.
@@ -73,7 +74,15 @@ impl ImportArguments {
         if self.file.is_some() && from.is_some() && std::env::var(FROM).as_deref().ok() != from {
             bail!("--from and FILE cannot be used together");
         }
-        self.origin().map(drop)
+        if let (Origin::Csv(source) | Origin::Fhir(source), Some(report)) = (self.origin()?, &self.report)
+            && PartFile::would_replace(report, &source)
+        {
+            bail!(
+                "--report {} would overwrite the file that is imported: name another file",
+                report.display()
+            );
+        }
+        Ok(())
     }
 
     /// Logs a warning if the command line contains a password.

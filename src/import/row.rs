@@ -71,7 +71,7 @@ pub(super) enum Code {
     TooLong,
     /// The line has another resource than a patient.
     NotAPatient,
-    /// The patient is marked as not active.
+    /// The patient is marked as not active, or as deceased.
     Inactive,
 }
 

@@ -167,7 +167,7 @@ impl<'s> Process<'s> {
         let listener = TcpListener::bind(settings.http_addr)
             .await
             .with_context(|| format!("HTTP_ADDR {} cannot be listened on", settings.http_addr))?;
-        hint::log(&self.database).await;
+        hint::log(settings, &self.database).await;
         let appends = AppendQueue::start_with(
             self.database.clone(),
             self.signal.clone(),

@@ -173,6 +173,7 @@ async fn every_role_and_command_does_all_its_work_with_a_user_of_its_own() {
             .await;
         }
         operators(users, client).await;
+        import_and_export(users);
         for path in ["/log/checkpoint", "/reads-log/checkpoint"] {
             wait_until(SOON, "a checkpoint is signed", async || {
                 client.get(path).await.unwrap().status() == StatusCode::OK
@@ -360,6 +361,26 @@ async fn operators(users: &Users, client: &Client) {
     let certify = ["erase", "--certificate", id_of(&after), "--output", "-"];
     let (certified, said) = run(&mut users.command("api", &certify));
     assert!(certified, "{said}");
+}
+
+/// Imports a patient, and exports all patients, as the user of the API.
+fn import_and_export(users: &Users) {
+    let folder = TempDir::new().unwrap();
+    let row = "17,Ana,imported@example.com,+34600000017,https://example.com/a.jpg";
+    let csv = format!("id,name,email,phone,document_url\n{row}\n");
+    std::fs::write(folder.path().join("p.csv"), csv).unwrap();
+    // The first import registers, and the second import finds the patient.
+    for words in [
+        &["import", "p.csv", "--dry-run"] as &[&str],
+        &["import", "p.csv"],
+        &["import", "p.csv"],
+        &["export", "--fhir", "--output", "p.ndjson"],
+    ] {
+        let (succeeded, said) = run(users.command("api", words).current_dir(folder.path()));
+        assert!(succeeded, "{words:?}: {said}");
+    }
+    let exported = std::fs::read_to_string(folder.path().join("p.ndjson")).unwrap();
+    assert!(exported.contains("imported@example.com"), "{exported}");
 }
 
 /// Whether the server allows a statement to the user. The statements in this test change no rows.

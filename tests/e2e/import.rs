@@ -1,7 +1,9 @@
 //! `patients import` and `patients export`.
 
+mod duplicates;
 mod files;
 mod killed;
+mod promises;
 mod round_trip;
 mod sources;
 mod upgraded;
@@ -22,9 +24,15 @@ fn import_in(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Returns a program of the virtual environment in `FORMER_SERVICE_VENV`, which `scripts/former-service`
-/// creates. Without it, the caller skips its test.
+/// creates. Without it, the caller skips its test. If `TEST_FORMER_SERVICE` is `required`, as in the
+/// project's own checks, the test fails instead.
 fn in_venv(program: &str) -> Option<PathBuf> {
     let Some(venv) = std::env::var_os("FORMER_SERVICE_VENV") else {
+        let required = std::env::var("TEST_FORMER_SERVICE").is_ok_and(|value| value == "required");
+        assert!(
+            !required,
+            "FORMER_SERVICE_VENV is not set, but TEST_FORMER_SERVICE is `required`"
+        );
         println!("skipped: FORMER_SERVICE_VENV is not set; scripts/former-service creates the environment");
         return None;
     };
@@ -55,4 +63,22 @@ fn report(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     let lines = text.lines();
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Returns what the database in `folder` has about each patient, in the order of registration.
+fn registered_in(folder: &Path) -> Vec<Value> {
+    let mut client = Command::new("sqlite3");
+    client.arg(folder.join("data/patients.db"));
+    let output = client
+        .arg("SELECT aggregate_id FROM events ORDER BY position")
+        .output();
+    let ids = String::from_utf8(output.unwrap().stdout).unwrap();
+    let state = |id: &str| {
+        let mut command = patients("audit");
+        command.args(["state", id, "--json"]).current_dir(folder);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    ids.lines().map(state).collect()
 }

@@ -6,6 +6,7 @@ use cqrs_es::Aggregate;
 use domain::{
     Import, ImportSource, OldId, Patient, PatientCommand, PatientDetails, PatientEvent, mailbox_key,
 };
+use eventstore::sealing::Keyring;
 use eventstore::{EventLog, KeysPlace, LogFormat, RecordedEvent};
 use uuid::Uuid;
 
@@ -18,8 +19,8 @@ use super::{Cause, ClaimScheme, CommandError, Commands, Events, claims_of};
 pub enum Imported {
     /// The patient was registered.
     Now,
-    /// The patient was imported before. It may have been amended, deleted or erased since.
-    Before,
+    /// A patient with this old id was imported before. It may have been amended, deleted or erased since.
+    Before(Earlier),
 }
 
 /// What an earlier import of the same old id registered.
@@ -46,12 +47,18 @@ impl Earlier {
     }
 }
 
+/// Like [`Commands::ids_of_import`]. `keyring` is the keyring of the log, if the log is sealed.
+#[must_use]
+pub fn ids_of_import(source: &ImportSource, old_id: &OldId, keyring: Option<&Keyring>) -> [Uuid; 2] {
+    ImportIds::of(source, old_id, keyring).all()
+}
+
 impl Commands {
     /// Returns the ids that a patient of a source may have: the id with which it is imported, and the id with
     /// which it was imported while the log was unencrypted.
     #[must_use]
     pub fn ids_of_import(&self, source: &ImportSource, old_id: &OldId) -> [Uuid; 2] {
-        ImportIds::of(source, old_id, self.keyring().as_deref()).all()
+        ids_of_import(source, old_id, self.keyring().as_deref())
     }
 
     /// Returns for each of these imports what an import of the same old id registered before, if any. The
@@ -111,10 +118,15 @@ impl Commands {
         let [id, _] = self.ids_of_import(&import.source, &import.old_id);
         self.check_older_claims(id, import.registration.email.as_str())
             .await?;
-        let command = PatientCommand::ImportPatient(Box::new(import));
+        let command = PatientCommand::ImportPatient(Box::new(import.clone()));
         match self.execute_with(id, command, cause, None, Events::None).await {
             Ok(_) => Ok(Imported::Now),
-            Err(Refused::Conflict | Refused::Failed(CommandError::Erased)) => Ok(Imported::Before),
+            Err(Refused::Failed(CommandError::Erased)) => Ok(Imported::Before(Earlier::SamePatient)),
+            // Another row or another process imported the old id a moment ago.
+            Err(Refused::Conflict) => {
+                let earlier = self.imported_before(&[&import]).await?.pop().flatten();
+                earlier.map(Imported::Before).ok_or(CommandError::Internal)
+            }
             Err(refused) => Err(refused.into()),
         }
     }

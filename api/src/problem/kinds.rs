@@ -102,7 +102,7 @@ kinds! {
         StatusCode::NOT_FOUND,
         "patient-not-found",
         "No such patient",
-        "No patient has this id. Ids are UUIDs, as returned by the registration.",
+        "No patient has this id. Use the id that the registration or a list of patients returned.",
     ),
         "No patient has or ever had this id. The response to the registration contains the id, in the id member and in the \
          Location header.";

@@ -74,7 +74,10 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
         );
         // Also with other values, and although the email is taken.
         for email in ["a@example.com", "b@example.com"] {
-            assert_eq!(rig.import("patients", "17", email).await, Ok(Imported::Before));
+            assert_eq!(
+                rig.import("patients", "17", email).await,
+                Ok(Imported::Before(Earlier::SamePatient))
+            );
         }
         assert_eq!(
             rig.import("patients", "18", "A@example.com").await,
@@ -94,7 +97,7 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
         );
         assert_eq!(
             rig.import("patients", "17", "a@example.com").await,
-            Ok(Imported::Before)
+            Ok(Imported::Before(Earlier::SamePatient))
         );
         let source = "patients".parse().unwrap();
         let [id, _] = rig
@@ -105,7 +108,7 @@ async fn an_old_id_is_imported_once_whatever_happened_to_the_patient_since() {
         assert!(erased.status.is_success(), "{}", erased.body);
         assert_eq!(
             rig.import("patients", "17", "a@example.com").await,
-            Ok(Imported::Before)
+            Ok(Imported::Before(Earlier::SamePatient))
         );
         let imports = ["17", "18"].map(|id| import("patients", id, "z@example.com"));
         let earlier = rig.commands().imported_before(&imports.each_ref()).await;
@@ -265,8 +268,14 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
         "99999999999999999999",
         "x-20",
     ] {
-        let status = rig.get(&format!("/patients/{other}")).await.status;
-        assert_eq!(status, StatusCode::NOT_FOUND, "{other}");
+        let answer = rig.get(&format!("/patients/{other}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{other}");
+        // It must not say that every id is a UUID.
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("No patient has this id.") && !detail.contains("UUID"),
+            "{detail}"
+        );
     }
     assert_eq!(rig.delete("17").await.header("event-position"), "5");
     assert_eq!(rig.get("/patients/17").await.status, StatusCode::GONE);
@@ -276,7 +285,7 @@ async fn with_the_setting_numbers_are_accepted_and_shown() {
 #[tokio::test]
 async fn in_a_log_in_clear_an_old_id_is_imported_once_too() {
     let rig = Rig::in_clear().await;
-    for outcome in [Imported::Now, Imported::Before] {
+    for outcome in [Imported::Now, Imported::Before(Earlier::SamePatient)] {
         assert_eq!(rig.import("patients", "17", "a@example.com").await, Ok(outcome));
     }
     assert_eq!(rig.listed("old_id=17").await[0]["email"], "a@example.com");

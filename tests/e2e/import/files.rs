@@ -151,6 +151,15 @@ fn a_line_that_is_no_patient_is_reported_and_the_others_are_imported() {
     ]);
     let mut inactive: Value = serde_json::from_str(&patient(5, json!([]))).unwrap();
     inactive["active"] = json!(false);
+    let [deceased, died] = [
+        ("deceasedBoolean", json!(true)),
+        ("deceasedDateTime", json!("2020-02")),
+    ]
+    .map(|(member, value)| {
+        let mut patient: Value = serde_json::from_str(&patient(9, json!([{"text": "Ana Pérez"}]))).unwrap();
+        patient[member] = value;
+        patient.to_string()
+    });
     let lines = [
         patient(1, synthea),
         String::new(),
@@ -161,6 +170,8 @@ fn a_line_that_is_no_patient_is_reported_and_the_others_are_imported() {
         patient(7, json!([])),
         json!(["Patient"]).to_string(),
         patient(8, json!([{"text": "Ana Pérez"}])),
+        deceased,
+        died,
     ];
     std::fs::write(folder.join("Patient.ndjson"), lines.join("\n")).unwrap();
     let arguments = [
@@ -179,6 +190,8 @@ fn a_line_that_is_no_patient_is_reported_and_the_others_are_imported() {
             (6, "", "too_long"),
             (7, "name", "missing"),
             (8, "", "malformed"),
+            (10, "", "inactive"),
+            (11, "", "inactive"),
         ])
     );
 }

@@ -165,7 +165,8 @@ async fn a_killed_import_of_a_table_registers_every_good_row_once_while_the_serv
         let insert = format!("INSERT INTO patients VALUES {}", values.join(", "));
         connection.execute(insert.as_str()).await.unwrap();
         let (api, client) = production.api().await;
-        assert!(api.log().contains("patients import --from"), "{}", api.log());
+        let is_hinted = |api: &Program| api.log().contains("patients import --from");
+        assert!(is_hinted(&api), "{}", api.log());
 
         let command = || {
             let mut command = production.command("import");
@@ -198,6 +199,9 @@ async fn a_killed_import_of_a_table_registers_every_good_row_once_while_the_serv
             .await
             .unwrap();
         assert!(shown.contains("Patient Number 1 Ñandú"), "{shown}");
+        drop(api);
+        let (api, client) = production.api().await;
+        assert!(!is_hinted(&api), "the patients are imported");
         let verified = production.command("audit").arg("verify").output().unwrap();
         assert!(verified.status.success(), "{}", stderr(&verified));
 

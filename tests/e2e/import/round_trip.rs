@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{free_port, wait_until};
 
-use super::{import_in, imported, in_venv, migrate_in};
+use super::{import_in, imported, in_venv, migrate_in, registered_in, report};
 use crate::client::{Client, id_of};
 use crate::embedded::serve;
 use crate::rig::{SOON, patients};
@@ -19,6 +19,53 @@ from fhir.resources.R4B.patient import Patient
 for line in open(sys.argv[1]):
     patient = Patient.model_validate_json(line)
     print(patient.id, len(patient.telecom))
+";
+
+/// Writes resources with the types that others wrote.
+const WRITE: &str = "\
+import base64, datetime, sys
+from fhir.resources.R4B.patient import Patient
+today = datetime.datetime.now(datetime.timezone.utc)
+ended = {'start': '2001', 'end': '2019-05'}
+open_ended = {'start': '2019-06-01'}
+ends_later = {'start': '2020', 'end': (today + datetime.timedelta(days=400)).date().isoformat()}
+patients = [
+    Patient(
+        id='hc.0815-4711', active=True, gender='female', birthDate='1980-02-03', deceasedBoolean=False,
+        text={'status': 'generated', 'div': '<div xmlns=\"http://www.w3.org/1999/xhtml\">Ana</div>'},
+        identifier=[{'system': 'urn:oid:1.2.3', 'value': '4711', 'use': 'official'}],
+        name=[
+            {'use': 'maiden', 'family': 'Ruiz', 'given': ['Ana']},
+            {'use': 'official', 'text': 'Ana of the past', 'period': ended},
+            {'use': 'official', 'family': 'Pérez Ñandú', 'given': ['Ana', 'María'], 'prefix': ['Dra.'], 'period': open_ended},
+            {'use': 'nickname', 'text': 'Anita'},
+        ],
+        telecom=[
+            {'system': 'phone', 'value': '+34 600 000 001', 'use': 'home', 'rank': 1, 'period': ended},
+            {'system': 'phone', 'value': '+34 600 000 002', 'use': 'work', 'rank': 3},
+            {'system': 'phone', 'value': '+34 600 000 003', 'use': 'mobile', 'rank': 2, 'period': ends_later},
+            {'system': 'email', 'value': 'old@example.com', 'use': 'old', 'rank': 1},
+            {'system': 'email', 'value': 'ana@example.com', 'use': 'home'},
+            {'system': 'url', 'value': 'https://example.com/ana'},
+        ],
+        photo=[
+            {'contentType': 'image/png', 'data': base64.b64encode(b'png')},
+            {'contentType': 'image/png', 'url': 'https://example.com/ana.png', 'title': 'ID'},
+        ],
+        address=[{'use': 'home', 'line': ['C. Mayor 1'], 'city': 'Madrid'}],
+        contact=[{'name': {'text': 'Somebody Else'}, 'telecom': [{'system': 'email', 'value': 'else@example.com'}]}],
+    ),
+    Patient(
+        id='2', name=[{'text': 'Eva Mar', 'use': 'usual'}, {'family': 'Mar', 'given': ['Eva'], 'use': 'temp'}],
+        telecom=[{'system': 'email', 'value': 'mailto:eva@example.com'}, {'system': 'phone', 'value': 'tel:+34-600-000-004'}],
+        photo=[{'url': 'https://example.com/eva.png'}],
+    ),
+    Patient(id='3', active=False, name=[{'text': 'Not Active'}]),
+    Patient(id='4', deceasedDateTime=today, name=[{'text': 'Died'}]),
+]
+with open(sys.argv[1], 'w') as file:
+    for patient in patients:
+        print(patient.model_dump_json(), file=file)
 ";
 
 #[tokio::test]
@@ -101,6 +148,45 @@ async fn an_export_has_every_active_patient_and_its_import_gives_the_same_values
         );
     }
     check_resources(file);
+}
+
+#[test]
+fn resources_that_another_library_writes_are_imported() {
+    let Some(python) = in_venv("python") else {
+        return;
+    };
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let mut writer = Command::new(python);
+    writer.args(["-c", WRITE, "Patient.ndjson"]).current_dir(folder);
+    let written = writer.output().unwrap();
+    assert!(written.status.success(), "{}", super::stderr(&written));
+    migrate_in(folder);
+    let arguments = ["Patient.ndjson", "--report=r.ndjson"];
+    let (code, counts, log) = imported(import_in(folder, &arguments));
+    assert_eq!((code, &counts["imported"]), (Some(5), &json!(2)), "{log}");
+    let lines = report(&folder.join("r.ndjson"));
+    let reasons: Vec<_> = lines.iter().map(|line| (&line["line"], &line["code"])).collect();
+    let inactive = json!("inactive");
+    assert_eq!(reasons, [(&json!(3), &inactive), (&json!(4), &inactive)]);
+    let expected = [
+        [
+            "Ana María Pérez Ñandú",
+            "ana@example.com",
+            "+34 600 000 003",
+            "https://example.com/ana.png",
+        ],
+        [
+            "Eva Mar",
+            "eva@example.com",
+            "+34-600-000-004",
+            "https://example.com/eva.png",
+        ],
+    ];
+    for (found, expected) in registered_in(folder).iter().zip(expected) {
+        let values = ["name", "email", "phone", "document_url"].map(|field| &found[field]);
+        assert_eq!(values, expected.map(|value| json!(value)).each_ref());
+    }
 }
 
 fn check_resources(file: &str) {

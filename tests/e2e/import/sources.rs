@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor, MySqlConnection};
 use tempfile::TempDir;
 use testkit::{Program, mysql_servers, wait_until};
 
-use super::{import_in, imported, migrate_in, report, stderr};
+use super::{import_in, imported, migrate_in, registered_in, report, stderr};
 use crate::rig::{SOON, patients};
 
 const HEADER: &str = "id,name,email,phone,document_url\n";
@@ -54,6 +54,34 @@ async fn rows_that_were_read_are_imported_while_the_source_stalls() {
     drop(source);
     assert_eq!(import.wait(SOON).await, 0, "{}", import.log());
     assert_eq!(head(folder), 257);
+}
+
+#[tokio::test]
+async fn the_progress_of_an_import_is_shown() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    migrate_in(folder);
+    let pipe = folder.join("p.csv");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let import = Program::start(&import_in(folder, &["p.csv"]));
+    let mut source = OpenOptions::new().write(true).open(&pipe).unwrap();
+    source.write_all(HEADER.as_bytes()).unwrap();
+    // Progress is shown from time to time, after a batch. These rows are only counted.
+    let batch = "x\n".repeat(256);
+    let mut written = 0;
+    wait_until(SOON, "the progress is shown", async || {
+        source.write_all(batch.as_bytes()).unwrap();
+        written += 256;
+        import.log().contains(" rows, ")
+    })
+    .await;
+    let log = import.log();
+    let line = log.lines().find(|line| line.contains(" rows, ")).unwrap();
+    let done: u64 = line.split(' ').next().unwrap().parse().unwrap();
+    assert!(0 < done && done <= written, "{line}");
+    assert!(line.contains("/s, ") && line.ends_with(" s left"), "{line}");
+    drop(source);
+    assert_eq!(import.wait(SOON).await, 5, "{log}");
 }
 
 #[test]
@@ -198,4 +226,75 @@ async fn a_table_whose_ids_are_not_a_key_is_rejected_and_no_old_id_is_logged() {
         );
     }
     assert_eq!(head(folder), 0);
+}
+
+#[test]
+fn the_report_never_overwrites_the_source() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    migrate_in(folder);
+    let csv = format!("{HEADER}{}", row(1));
+    // The part of a report that an interrupted import has left, under a name of its own.
+    for file in ["p.csv", "r.ndjson.part"] {
+        std::fs::write(folder.join(file), &csv).unwrap();
+    }
+    std::fs::hard_link(folder.join("p.csv"), folder.join("hard.csv")).unwrap();
+    for (target, link) in [("p.csv", "soft.csv"), ("r.ndjson.part", "part.csv")] {
+        std::os::unix::fs::symlink(target, folder.join(link)).unwrap();
+    }
+    let absolute = folder.join("p.csv");
+    for (source, report) in [
+        ("p.csv", "p.csv"),
+        ("p.csv", absolute.to_str().unwrap()),
+        ("hard.csv", "p.csv"),
+        ("soft.csv", "./p.csv"),
+        ("p.csv", "soft.csv"),
+        ("part.csv", "r.ndjson"),
+    ] {
+        let output = import_in(folder, &[source, "--report", report]).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{source}, {report}: {said}");
+        assert!(said.contains("would overwrite the file"), "{said}");
+    }
+    for file in ["p.csv", "r.ndjson.part"] {
+        assert_eq!(std::fs::read_to_string(folder.join(file)).unwrap(), csv, "{file}");
+    }
+    assert_eq!(head(folder), 0);
+}
+
+#[tokio::test]
+async fn the_options_name_the_table_and_its_columns() {
+    for server in mysql_servers() {
+        let folder = TempDir::new().unwrap();
+        let folder = folder.path();
+        migrate_in(folder);
+        let database = server.create_database().await;
+        let mut connection = MySqlConnection::connect(&database.url).await.unwrap();
+        for sql in [
+            "CREATE TABLE `old ``people` (id VARCHAR(9), nr INT PRIMARY KEY, `full name` TEXT, name TEXT, mail TEXT, email TEXT, \
+             `tel``s` TEXT)",
+            "INSERT INTO `old ``people` VALUES ('x', 17, 'Ana', 'no', 'ana@example.com', 'no', '+34600000017')",
+        ] {
+            connection.execute(sql).await.unwrap();
+        }
+        let mut command = import_in(folder, &["--table", "old `people"]);
+        command.env("IMPORT_FROM", &database.url);
+        for (option, value) in [
+            ("--column", "id=nr"),
+            ("--column", "name=full name"),
+            // The last one counts, and names of columns have no case.
+            ("--column", "email=email"),
+            ("--column", "email=MAIL"),
+            ("--column", "phone=tel`s"),
+            ("--document-url", "https://example.com/{id}"),
+        ] {
+            command.args([option, value]);
+        }
+        let (code, _, log) = imported(command);
+        assert_eq!(code, Some(0), "{log}");
+        let found = &registered_in(folder)[0];
+        let values = ["name", "email", "phone", "document_url"].map(|field| &found[field]);
+        let expected = ["Ana", "ana@example.com", "+34600000017", "https://example.com/17"];
+        assert_eq!(values, expected.map(|value| json!(value)).each_ref());
+    }
 }
