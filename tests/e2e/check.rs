@@ -1,10 +1,11 @@
 //! `patients check` on servers and files that are fit for production, and on others.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::{Program, free_port, wait_until};
+use testkit::{Certificates, Program, RedisServer, free_port, wait_until};
 use tokio::net::TcpListener;
 use transparency::cosignature::CosigningKey;
 use transparency::note::SigningKey;
@@ -185,6 +186,24 @@ fn the_embedded_default_warns_that_mail_is_not_sent() {
     let lines = run("check").output().unwrap();
     let lines = String::from_utf8(lines.stdout).unwrap();
     assert!(lines.contains("warning  SMTP_URL: not set"), "{lines}");
+}
+
+#[tokio::test]
+async fn a_redis_server_is_trusted_only_with_a_certificate_of_the_authority() {
+    let (certificates, of_another) = (Certificates::lasting(1), Certificates::lasting(1));
+    let redis = RedisServer::start_with_tls(&certificates).await;
+    let folder = TempDir::new().unwrap();
+    let found = |authority: &Path| {
+        let mut command = patients("check");
+        command
+            .current_dir(folder.path())
+            .env("REDIS_URL", redis.url())
+            .env("REDIS_CA_FILE", authority);
+        let (_, findings) = check(&mut command);
+        level(&findings, "REDIS_URL", "").to_owned()
+    };
+    assert_eq!(found(&certificates.authority()), "ok");
+    assert_eq!(found(&of_another.authority()), "error");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod sentinel;
 
 use std::sync::OnceLock;
 
+use crate::certificates::Certificates;
 use crate::guardian::Folder;
 use crate::port::free_port;
 use crate::service::{Probe, Service};
@@ -33,6 +34,21 @@ impl RedisServer {
     pub async fn start_replica_of(master: &Self) -> Self {
         let port = master.service.port().to_string();
         Self::start_with_settings(None, &format!("replicaof 127.0.0.1 {port}\n")).await
+    }
+
+    /// Starts a server with a certificate. Its URL is `rediss://127.0.0.1:PORT`.
+    pub async fn start_with_tls(certificates: &Certificates) -> Self {
+        let port = free_port();
+        let settings = format!(
+            "tls-port {port}\ntls-auth-clients no\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\n",
+            certificates.certificate().display(),
+            certificates.key().display(),
+            certificates.authority().display()
+        );
+        Self {
+            url: format!("rediss://127.0.0.1:{port}"),
+            ..Self::start_with_settings(None, &settings).await
+        }
     }
 
     async fn start_with(password: Option<&str>) -> Self {
@@ -71,7 +87,8 @@ impl RedisServer {
         }
     }
 
-    /// Returns the URL, `redis://127.0.0.1:PORT`, with the password if the server requires a password.
+    /// Returns the URL, `redis://127.0.0.1:PORT`, with the password if the server requires a password, or
+    /// `rediss://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
     }
