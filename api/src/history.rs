@@ -132,8 +132,7 @@ pub enum PastLookup {
     NotFound,
     /// The patient has no event with the requested sequence.
     NoSuchSequence {
-        /// Sequence of the patient's last event before the requested sequence, or 0 if the patient has no
-        /// event.
+        /// Sequence of the patient's last event, or 0 if the requested sequence is 0.
         last: u64,
     },
     /// The patient was erased, so no state can be read.

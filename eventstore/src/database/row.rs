@@ -76,7 +76,7 @@ impl ColumnIndex for &str {
 
 /// A type that can be read from a column on every database.
 pub trait Column<'r>: Sized {
-    /// Reads the column with a number, from 0.
+    /// Reads the column with this index, counted from 0.
     ///
     /// # Errors
     ///

@@ -97,11 +97,11 @@ impl EventContext<'_> {
 /// The member `sealed` of a payload.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Envelope {
+struct Envelope<'a> {
     v: u64,
-    key: String,
-    nonce: String,
-    ciphertext: String,
+    key: &'a str,
+    nonce: &'a str,
+    ciphertext: &'a str,
 }
 
 /// A stored payload with sealed members.
@@ -121,26 +121,30 @@ impl SealedPayload {
     ///
     /// [`SealError::NotAnObject`] or [`SealError::Malformed`].
     pub fn parse(payload: &Value) -> Result<Self, SealError> {
-        let mut clear = payload.as_object().ok_or(SealError::NotAnObject)?.clone();
-        let sealed = clear
-            .remove(SEALED)
+        let members = payload.as_object().ok_or(SealError::NotAnObject)?;
+        let sealed = members
+            .get(SEALED)
             .ok_or(SealError::Malformed("it has no sealed member"))?;
-        let envelope: Envelope = serde_json::from_value(sealed)
+        let envelope = Envelope::deserialize(sealed)
             .map_err(|_| SealError::Malformed("its sealed member does not have the expected members"))?;
         if envelope.v != VERSION {
             return Err(SealError::Malformed("its version is unknown"));
         }
-        let base64 = |text: &str| STANDARD.decode(text);
-        let (Ok(nonce), Ok(ciphertext)) = (base64(&envelope.nonce), base64(&envelope.ciphertext)) else {
-            return Err(SealError::Malformed("its nonce or ciphertext is not Base64"));
+        let mut encrypted = Vec::with_capacity(NONCE + envelope.ciphertext.len());
+        let mut decode = |text: &str| {
+            let decoded = STANDARD.decode_vec(text, &mut encrypted);
+            decoded.map_err(|_| SealError::Malformed("its nonce or ciphertext is not Base64"))?;
+            Ok(encrypted.len())
         };
-        if nonce.len() != NONCE {
+        if decode(envelope.nonce)? != NONCE {
             return Err(SealError::Malformed("its nonce does not have 24 bytes"));
         }
+        decode(envelope.ciphertext)?;
+        let clear = members.iter().filter(|(name, _)| *name != SEALED);
         Ok(Self {
             key: envelope.key.parse()?,
-            encrypted: [nonce, ciphertext].concat(),
-            clear,
+            encrypted,
+            clear: clear.map(|(name, value)| (name.clone(), value.clone())).collect(),
         })
     }
 
@@ -167,7 +171,7 @@ impl SealedPayload {
     /// # Errors
     ///
     /// [`SealError::OtherDataKey`] or [`SealError::WrongData`].
-    pub fn open(&self, key: &DataKey, context: &EventContext<'_>) -> Result<Value, SealError> {
+    pub fn open(self, key: &DataKey, context: &EventContext<'_>) -> Result<Value, SealError> {
         if key.id != self.key {
             return Err(SealError::OtherDataKey(self.key));
         }
@@ -178,7 +182,7 @@ impl SealedPayload {
         let Ok(Value::Object(personal)) = strict_json(text) else {
             return Err(SealError::WrongData);
         };
-        let mut members = self.clear.clone();
+        let mut members = self.clear;
         members.extend(personal);
         Ok(Value::Object(members))
     }
@@ -218,9 +222,9 @@ impl DataKey {
         let (nonce, ciphertext) = encrypted.split_at(NONCE);
         let envelope = Envelope {
             v: VERSION,
-            key: self.id.to_string(),
-            nonce: STANDARD.encode(nonce),
-            ciphertext: STANDARD.encode(ciphertext),
+            key: &self.id.to_string(),
+            nonce: &STANDARD.encode(nonce),
+            ciphertext: &STANDARD.encode(ciphertext),
         };
         let envelope = serde_json::to_value(envelope).map_err(|_| SealError::TooLarge)?;
         clear.insert(SEALED.to_owned(), envelope);

@@ -108,7 +108,7 @@ fn sealed_data_opens_only_in_its_own_event() {
         ),
     ] {
         assert_eq!(
-            sealed.open(&key, &wrong),
+            sealed.clone().open(&key, &wrong),
             Err(SealError::WrongData),
             "another {what}"
         );
@@ -120,7 +120,7 @@ fn sealed_data_opens_only_with_its_own_key() {
     let (key, other) = (DataKey::random().unwrap(), DataKey::random().unwrap());
     let sealed = sealed(&key, payload());
     assert_eq!(
-        sealed.open(&other, &context()),
+        sealed.clone().open(&other, &context()),
         Err(SealError::OtherDataKey(key.id))
     );
     let forged = DataKey {

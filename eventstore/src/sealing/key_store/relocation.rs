@@ -17,7 +17,8 @@ use crate::format::LogFormat;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MoveError {
-    /// A database failed, or the new place has the keys of another log.
+    /// A database failed, the keyring is not the current keyring of this log, or the new place is the wrong
+    /// database: it has the keys of another log, or should have keys and has none.
     #[error(transparent)]
     Sealing(#[from] SealingError),
     /// Both places have a key of this aggregate, and the keys differ. Nothing of this aggregate was changed.
