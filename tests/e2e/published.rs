@@ -19,7 +19,7 @@ use transparency::tile::{Level, Tile, decode_entries};
 use transparency::tree::{Plan, verify_consistency};
 
 use crate::client::{Client, id_of};
-use crate::rig::{Production, SOON, patients};
+use crate::rig::{Production, SOON, patients, sqlite};
 use crate::settings::ended;
 
 /// Origin of the logs in these tests.
@@ -308,6 +308,11 @@ async fn a_log_that_is_not_published_has_no_checkpoints() {
     drop(program);
 }
 
+/// Ends the leases of a killed process at once. Otherwise, the next process does nothing until they expire.
+pub(crate) fn end_leases(folder: &Path) {
+    sqlite(&folder.join("data/patients.db"), "DELETE FROM leases;");
+}
+
 #[tokio::test]
 async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_size() {
     let folder = TempDir::new().unwrap();
@@ -316,12 +321,16 @@ async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_siz
     let mut registered = 0;
     for round in 0..6 {
         let (program, client) = serve(folder.path()).await;
-        // The kill comes at another moment of the interval each time.
+        let before = seen.keys().last().copied().unwrap_or(0);
+        let (signed, is_signed) = tokio::sync::oneshot::channel();
+        // The kill comes after this process has signed, at another moment of the interval each time.
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
+            is_signed.await.unwrap();
+            tokio::time::sleep(Duration::from_millis(17 * round)).await;
             program.kill9().await;
         };
         let work = async {
+            let mut signed = Some(signed);
             while client
                 .register(&format!("p{registered}@example.com"))
                 .await
@@ -333,14 +342,19 @@ async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_siz
                 };
                 if let Ok(note) = answer.error_for_status() {
                     let Ok(note) = note.text().await else { break };
-                    let signed = SignedCheckpoint::parse(note.as_bytes()).unwrap();
-                    let root = signed.checkpoint().root().to_string();
-                    let before = seen.insert(signed.checkpoint().size(), root.clone());
-                    assert!(before.is_none_or(|before| before == root));
+                    let note = SignedCheckpoint::parse(note.as_bytes()).unwrap();
+                    let (size, root) = (note.checkpoint().size(), note.checkpoint().root().to_string());
+                    let earlier = seen.insert(size, root.clone());
+                    assert!(earlier.is_none_or(|earlier| earlier == root));
+                    if size > before && let Some(signed) = signed.take() {
+                        signed.send(()).unwrap();
+                    }
                 }
             }
+            assert!(signed.is_none(), "round {round}: the process ended before it signed");
         };
-        futures::join!(kill, work);
+        tokio::time::timeout(SOON, futures::future::join(kill, work)).await.unwrap();
+        end_leases(folder.path());
     }
     let (_program, client) = serve(folder.path()).await;
     client.register_for_sure("last@example.com").await;

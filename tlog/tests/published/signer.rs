@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
 use transparency::note::SigningKey;
 
-use crate::backend::{Backend, ORIGIN, root};
+use crate::backend::{Backend, ORIGIN, on_sqlite, root};
 
 on_every_backend! {
     a_checkpoint_is_signed_whenever_the_log_has_moved,
@@ -121,6 +121,34 @@ async fn a_signer_that_was_killed_before_it_signed_signs_the_same_root(mut backe
         );
     }
     assert_eq!(newest(&backend).await.checkpoint().size(), 300);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_could_not_be_stored_is_already_in_the_state() {
+    on_sqlite(async |mut backend| {
+        let files = Files::new();
+        backend.grow(3).await;
+        files.sign(&backend).await.unwrap();
+        backend
+            .execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON log_checkpoints BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            )
+            .await;
+        backend.grow(5).await;
+        let refused = files.sign(&backend).await;
+        assert!(
+            matches!(refused, Err(SignError::Tlog(TlogError::Store(_)))),
+            "{refused:?}"
+        );
+        // The signature may have left the process, so no other root of this size is ever signed.
+        let state = Checkpoint::new(ORIGIN, 5, root(5)).unwrap();
+        assert_eq!(files.state(), Some(state.clone()));
+        assert_eq!(newest(&backend).await.checkpoint().size(), 3);
+        backend.execute("DROP TRIGGER refuse").await;
+        assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Signed(5));
+        assert_eq!(*newest(&backend).await.checkpoint(), state);
+    })
+    .await;
 }
 
 async fn a_restored_log_is_not_signed(mut backend: Backend) {
