@@ -8,7 +8,8 @@
 
 FILE is the output of `patients audit export` (NDJSON, not CSV), `patients audit prove` or `patients erase --certificate`, a
 receipt (the second form of `proof`), or a signed checkpoint; docs/audit.md defines the formats. An export that does not begin
-with the first event needs --after, and then no root is printed. A receipt does not contain its event, so it needs --hash.
+with the first event needs --after, and then no root is printed. A tlog-proof that contains neither its event nor the hash of
+the event needs --hash.
 
 Exit codes:
     0  the file is consistent, and every trusted head matches
@@ -500,8 +501,13 @@ def verify_tlog_proof(text, arguments):
     proved = None
     if lines and lines[0].startswith("extra "):
         proved = read_json(from_base64(lines.pop(0)[len("extra "):]).decode())
-        members(proved, {"event", "previous_hash"})
-        found = link(digest(proved["previous_hash"]), proved["event"])
+        if isinstance(proved, dict) and "hash" in proved:
+            found, proved = digest(members(proved, {"hash"})["hash"]), None
+            if hash is None:
+                print(f"the file states the hash {found.hex()}: compare it with the hash of your event")
+        else:
+            members(proved, {"event", "previous_hash"})
+            found = link(digest(proved["previous_hash"]), proved["event"])
         fits(hash in (None, found), "the event has another hash than --hash")
         hash = found
     fits(lines and lines[0].startswith("index "), "the index is missing")

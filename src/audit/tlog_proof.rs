@@ -8,7 +8,7 @@ use chrono::DateTime;
 use clap::Args;
 use eventstore::{EventLog, Hash, Position};
 use serde_json::json;
-use tlog::{ProvedEvent, PublishedLog};
+use tlog::{ProvedEvent, PublishedLog, stated_hash};
 use transparency::note::VerifierKey;
 use transparency::policy::Policy;
 use transparency::proof::TlogProof;
@@ -31,7 +31,7 @@ pub(crate) struct ProofTrust {
     key: Vec<VerifierKey>,
     #[command(flatten)]
     witnesses: WitnessArguments,
-    /// Hash of the event, for a tlog-proof without the event, such as a receipt
+    /// Hash of the event, for a tlog-proof without the event
     #[arg(long, value_name = "HASH")]
     hash: Option<Hash>,
 }
@@ -81,7 +81,7 @@ pub(super) async fn prove(
     print(&format!(
         "{} proves:\n{}",
         path.display(),
-        claim(&proof, Some(&proved))
+        claim(&proof, Some(&proved), None)
     ))
 }
 
@@ -112,16 +112,22 @@ pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bo
             "event": proved.as_ref().map(|proved| &proved.event),
             "cosigned": cosigned.iter().map(|(name, time)| json!({"witness": name, "at": time})).collect::<Vec<_>>(),
         }))?;
+    let hash = proved.as_ref().map(|proved| proved.event.hash).or(trust.hash);
+    let stated = stated_hash(&proof);
     } else if let Ok(cosigned) = &checked {
         let said = if policy.is_some() {
             "proved:"
         } else {
             "consistent, but no key confirms that this log is genuine:"
         };
-        let mut lines = vec![said.to_owned(), claim(&proof, proved.as_ref())];
+        let mut lines = vec![said.to_owned(), claim(&proof, proved.as_ref(), hash.or(stated))];
+        if hash.is_none() {
+            lines.push("the file states the hash: compare it with the hash of your event".to_owned());
+        }
         lines.extend(
             cosigned
                 .iter()
+            "hash": hash.or(stated),
                 .map(|(name, time)| format!("cosigned by {name} at {time}")),
         );
         print(&lines.join("\n"))?;
@@ -140,7 +146,8 @@ fn verify(
     hash: Option<Hash>,
     policy: Option<&Policy>,
 ) -> anyhow::Result<Vec<(String, String)>> {
-    let hash = match (proved.map(|proved| proved.event.hash), hash) {
+    let contained = proved.map(|proved| proved.event.hash).or(stated_hash(proof));
+    let hash = match (contained, hash) {
         (Some(event), Some(hash)) if event != hash => bail!("the event has another hash than --hash"),
         (Some(hash), _) | (None, Some(hash)) => hash,
         (None, None) => bail!("it does not contain the event: pass the hash of the event with --hash"),
@@ -161,12 +168,15 @@ fn verify(
     Ok(cosigned.collect())
 }
 
-/// Describes what a proof claims, without personal data.
-fn claim(proof: &TlogProof, proved: Option<&ProvedEvent>) -> String {
+/// Describes what a proof claims, without personal data. `hash` is the hash of an event that the proof does
+/// not contain.
+fn claim(proof: &TlogProof, proved: Option<&ProvedEvent>, hash: Option<Hash>) -> String {
     let tree = proof.checkpoint().checkpoint();
-    let event = match proved {
-        Some(proved) => event_line(&proved.event),
-        None => format!("event {}", proof.index() + 1),
+    let number = proof.index() + 1;
+    let event = match (proved, hash) {
+        (Some(proved), _) => event_line(&proved.event),
+        (None, Some(hash)) => format!("event {number}, with the hash {hash}"),
+        (None, None) => format!("event {number}"),
     };
     let root = Hash(tree.root().0);
     format!(

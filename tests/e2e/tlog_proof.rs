@@ -104,16 +104,28 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     let (code, output) = checked(&file, &["--key", &vkey, "--quorum", "1"]);
     assert!(code == 1, "no witness is given: {output}");
     let changed = folder.path().join("changed.tlog-proof");
-    // A receipt does not contain the event.
+    // A receipt contains the hash of the event, and the proof by position neither the event nor the hash.
     let receipt = text(&client, &format!("/patients/{}/receipt", id_of(&created))).await;
-    std::fs::write(&changed, &receipt).unwrap();
-    assert_eq!(checked(&changed, &trusted).0, 1);
+    let by_position = text(&client, "/log/proof/1").await;
     let events: Value = client.get("/events?limit=2").await.unwrap().json().await.unwrap();
     let [first, second] = [0, 1].map(|n| events[n]["hash"].as_str().unwrap());
-    for (hash, expected) in [(first, 0), (second, 1)] {
-        let (code, output) = checked(&changed, &[&trusted[..], &["--hash", hash]].concat());
+    for (proof, expected) in [(&receipt, 0), (&by_position, 1)] {
+        std::fs::write(&changed, proof).unwrap();
+        let (code, output) = checked(&changed, &trusted);
         assert_eq!(code, expected, "{output}");
+        let stated = format!("event 1, with the hash {first}");
+        assert!(
+            code == 1 || output.contains(&stated) && output.contains("compare it"),
+            "{output}"
+        );
+        for (hash, expected) in [(first, 0), (second, 1)] {
+            let (code, output) = checked(&changed, &[&trusted[..], &["--hash", hash]].concat());
+            assert_eq!(code, expected, "{output}");
+        }
     }
+    let receipt_file = folder.path().join("receipt.tlog-proof");
+    std::fs::write(&receipt_file, &receipt).unwrap();
+    each_changed_bit_is_noticed(&receipt_file, &changed, 211, &trusted);
     assert_eq!(checked(&file, &[&trusted[..], &["--hash", second]].concat()).0, 1);
     // The confirmation has a link to the receipt, and the hash.
     wait_until(SOON, "a confirmation has the receipt", async || {
@@ -158,7 +170,7 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
 
     mirrors_have_the_same_files(folder.path(), &client, &trusted);
 
-    each_changed_bit_is_noticed(&file, &changed, &trusted);
+    each_changed_bit_is_noticed(&file, &changed, 101, &trusted);
 }
 
 /// Makes a mirror from the database and a mirror from the server, and compares them.
@@ -189,10 +201,58 @@ fn mirrors_have_the_same_files(folder: &Path, client: &Client, trusted: &[&str])
     }
 }
 
-/// Checks the proof with one bit changed in bytes from its beginning to its end.
-fn each_changed_bit_is_noticed(file: &Path, changed: &Path, trusted: &[&str]) {
+/// Checks a mirror with `docs/verify.py`, and the mirror with one bit changed in each file. `earlier` is a
+/// file with an earlier checkpoint.
+fn the_script_checks_a_mirror(mirror: &Path, earlier: &Path, trusted: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py");
+    let check = |words: &[&str]| {
+        let mut command = Command::new("python3");
+        let output = command
+            .arg(&script)
+            .arg("mirror")
+            .arg(mirror)
+            .args(words)
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!said.contains("Traceback"), "{said}");
+        (output.status.code().unwrap(), said)
+    };
+    let from = ["--from", earlier.to_str().unwrap()];
+    let (code, said) = check(&[trusted, &from].concat());
+    assert!(code == 0 && said.contains(" continues 5:"), "{said}");
+    assert_eq!(check(&from).0, 3);
+    let genuine = std::fs::read(earlier).unwrap();
+    for name in files(mirror).keys() {
+        let path = mirror.join(name);
+        let content = std::fs::read(&path).unwrap();
+        let mut changed = content.clone();
+        changed[content.len() / 2] ^= 1;
+        std::fs::write(&path, changed).unwrap();
+        let (code, said) = check(trusted);
+        assert_eq!(code, 1, "{}: {said}", path.display());
+        std::fs::write(&path, content).unwrap();
+    }
+    // A checkpoint of another log that is signed with the same key.
+    let key = tlog::KeyFile::new(mirror.with_file_name("log.key"));
+    let key = key.load(crate::published::ORIGIN).unwrap();
+    let other = transparency::Hash::leaf(b"other");
+    for size in [0, 5, 7, 8] {
+        let other = transparency::checkpoint::Checkpoint::new(crate::published::ORIGIN, size, other).unwrap();
+        let other = transparency::checkpoint::SignedCheckpoint::sign(other, &key).unwrap();
+        std::fs::write(earlier, other.to_string()).unwrap();
+        let (code, said) = check(&[trusted, &from].concat());
+        assert_eq!(code, 1, "{size}: {said}");
+    }
+    std::fs::write(earlier, genuine).unwrap();
+    std::fs::remove_file(mirror.join("checkpoint")).unwrap();
+    assert_eq!(check(trusted).0, 2);
+}
+
+/// Checks the proof with one bit changed in every `step`th byte.
+fn each_changed_bit_is_noticed(file: &Path, changed: &Path, step: usize, trusted: &[&str]) {
     let proof = std::fs::read(file).unwrap();
-    for at in (0..proof.len()).step_by(101) {
+    for at in (0..proof.len()).step_by(step) {
         let mut proof = proof.clone();
         proof[at] ^= 1;
         std::fs::write(changed, proof).unwrap();
