@@ -180,6 +180,9 @@ fn mirrors_have_the_same_files(folder: &Path, client: &Client, trusted: &[&str])
         let mut command = publishing(folder, "audit mirror");
         let (code, stdout, stderr) = ended(command.arg(target).args(words).args(trusted));
         (code, stdout + &stderr)
+    let earlier = folder.path().join("earlier");
+    std::fs::write(&earlier, text(&client, "/log/checkpoints/5").await).unwrap();
+    the_script_checks_a_mirror(&folder.path().join("local"), &earlier, &trusted);
     };
     let (code, output) = mirror(&local, &[]);
     assert!(
