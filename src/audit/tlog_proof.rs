@@ -56,9 +56,23 @@ pub(super) async fn prove(
     position: Option<u64>,
     output: Option<PathBuf>,
 ) -> anyhow::Result<()> {
-    let origin = origin.context("LOG_ORIGIN is not set")?;
     let position = position.context("a tlog-proof proves an event: pass its position")?;
     let position = Position::new(position).context("the position is too large")?;
+    let name = |size| format!("event-{position}-of-{size}.tlog-proof");
+    prove_event(log, recorder, origin, position, output, name).await
+}
+
+/// Writes a proof of an event to a file. `name` returns the default name of the file, for the size of the
+/// log.
+pub(super) async fn prove_event(
+    log: &EventLog,
+    recorder: &Recorder,
+    origin: Option<&str>,
+    position: Position,
+    output: Option<PathBuf>,
+    name: impl FnOnce(u64) -> String,
+) -> anyhow::Result<()> {
+    let origin = origin.context("LOG_ORIGIN is not set")?;
     let published = PublishedLog::new(log.database(), origin.to_owned());
     let proof = published.prove_event(log, position).await?;
     let proved = ProvedEvent::of(&proof)?.context("the proof has no event")?;
@@ -75,8 +89,7 @@ pub(super) async fn prove(
         return print(&text);
     }
     let size = proof.checkpoint().checkpoint().size();
-    let name = || PathBuf::from(format!("event-{position}-of-{size}.tlog-proof"));
-    let path = output.unwrap_or_else(name);
+    let path = output.unwrap_or_else(|| PathBuf::from(name(size)));
     PartFile::write(&path, text.as_bytes())?;
     print(&format!(
         "{} proves:\n{}",
@@ -99,6 +112,8 @@ pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bo
         .map_err(|error| anyhow::anyhow!(error.to_string()))
         .and_then(|proved| verify(&proof, proved.as_ref(), trust.hash, policy.as_ref()));
     let proved = proved.ok().flatten();
+    let hash = proved.as_ref().map(|proved| proved.event.hash).or(trust.hash);
+    let stated = stated_hash(&proof);
     let tree = proof.checkpoint().checkpoint();
     if as_json {
         let cosigned = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
@@ -109,11 +124,10 @@ pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bo
             "origin": tree.origin(),
             "tree": {"size": tree.size(), "root": Hash(tree.root().0)},
             "position": proof.index() + 1,
+            "hash": hash.or(stated),
             "event": proved.as_ref().map(|proved| &proved.event),
             "cosigned": cosigned.iter().map(|(name, time)| json!({"witness": name, "at": time})).collect::<Vec<_>>(),
         }))?;
-    let hash = proved.as_ref().map(|proved| proved.event.hash).or(trust.hash);
-    let stated = stated_hash(&proof);
     } else if let Ok(cosigned) = &checked {
         let said = if policy.is_some() {
             "proved:"
@@ -127,7 +141,6 @@ pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bo
         lines.extend(
             cosigned
                 .iter()
-            "hash": hash.or(stated),
                 .map(|(name, time)| format!("cosigned by {name} at {time}")),
         );
         print(&lines.join("\n"))?;

@@ -149,11 +149,22 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     .await;
     let erasure = folder.path().join("erasure.tlog-proof");
     std::fs::write(&erasure, text(&client, &path).await).unwrap();
-    let (code, output) = checked(&erasure, &trusted);
-    assert!(
-        code == 0 && output.contains("(PatientErased of patient "),
-        "{output}"
-    );
+    let written = folder.path().join("written.tlog-proof");
+    let certify = |id: &str| {
+        let mut command = publishing(folder.path(), "erase --format tlog-proof --certificate");
+        ended(command.arg(id).arg("--output").arg(&written))
+    };
+    let (code, stdout, stderr) = certify(id_of(&created));
+    assert!(code == 0 && stdout.contains("proves:"), "{stdout}{stderr}");
+    for file in [&erasure, &written] {
+        let (code, output) = checked(file, &trusted);
+        assert!(
+            code == 0 && output.contains("(PatientErased of patient "),
+            "{output}"
+        );
+    }
+    let (code, _, stderr) = certify(events[1]["aggregate_id"].as_str().unwrap());
+    assert!(code == 1 && stderr.contains("was not erased"), "{stderr}");
 
     let note = folder.path().join("checkpoint");
     std::fs::write(&note, text(&client, "/log/checkpoint").await).unwrap();
