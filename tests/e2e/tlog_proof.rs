@@ -180,6 +180,9 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 
     mirrors_have_the_same_files(folder.path(), &client, &trusted);
+    let earlier = folder.path().join("earlier");
+    std::fs::write(&earlier, text(&client, "/log/checkpoints/5").await).unwrap();
+    the_script_checks_a_mirror(&folder.path().join("local"), &earlier, &trusted);
 
     each_changed_bit_is_noticed(&file, &changed, 101, &trusted);
 }
@@ -191,15 +194,24 @@ fn mirrors_have_the_same_files(folder: &Path, client: &Client, trusted: &[&str])
         let mut command = publishing(folder, "audit mirror");
         let (code, stdout, stderr) = ended(command.arg(target).args(words).args(trusted));
         (code, stdout + &stderr)
-    let earlier = folder.path().join("earlier");
-    std::fs::write(&earlier, text(&client, "/log/checkpoints/5").await).unwrap();
-    the_script_checks_a_mirror(&folder.path().join("local"), &earlier, &trusted);
     };
     let (code, output) = mirror(&local, &[]);
     assert!(
         code == 0 && output.contains("7 events; 2 files were written"),
         "{output}"
     );
+    // The machine of the service has the key.
+    let mut own = publishing(folder, "audit mirror own");
+    let (code, stdout, stderr) = ended(&mut own);
+    assert!(
+        code == 0 && stdout.contains("7 events; 2 files"),
+        "{stdout}{stderr}"
+    );
+    let (code, _, stderr) = ended(own.env_remove("LOG_KEY_FILE"));
+    assert!(code == 1 && stderr.contains("--key"), "{stderr}");
+    let mut without = publishing(folder, "audit mirror third --from http://127.0.0.1:1/log");
+    let (code, _, stderr) = ended(&mut without);
+    assert!(code == 2 && stderr.contains("--key"), "{stderr}");
     let url = client.url("/log");
     let (code, output) = mirror(&remote, &["--from", &url]);
     assert_eq!(code, 0, "{output}");
