@@ -99,7 +99,7 @@ async fn a_checkpoint_is_signed_whenever_the_log_has_moved(mut backend: Backend)
     assert_eq!(newest(&backend).await, before);
     // Another process of this machine is signing.
     let locked = files.file.state().lock().unwrap();
-    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Elsewhere);
+    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Locked);
     drop(locked);
 }
 
