@@ -51,6 +51,7 @@ mod replica;
 mod retention;
 mod rig;
 mod settings;
+mod signing_key;
 mod starting;
 mod tlog_proof;
 mod tls;

@@ -21,6 +21,7 @@ use transparency::tree::{Plan, verify_consistency};
 use crate::client::{Client, id_of};
 use crate::rig::{Production, SOON, patients, sqlite};
 use crate::settings::ended;
+use crate::witness::{Witness, watch};
 
 /// Origin of the logs in these tests.
 pub(crate) const ORIGIN: &str = "log.example.org/patients";
@@ -346,14 +347,21 @@ async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_siz
                     let (size, root) = (note.checkpoint().size(), note.checkpoint().root().to_string());
                     let earlier = seen.insert(size, root.clone());
                     assert!(earlier.is_none_or(|earlier| earlier == root));
-                    if size > before && let Some(signed) = signed.take() {
+                    if size > before
+                        && let Some(signed) = signed.take()
+                    {
                         signed.send(()).unwrap();
                     }
                 }
             }
-            assert!(signed.is_none(), "round {round}: the process ended before it signed");
+            assert!(
+                signed.is_none(),
+                "round {round}: the process ended before it signed"
+            );
         };
-        tokio::time::timeout(SOON, futures::future::join(kill, work)).await.unwrap();
+        tokio::time::timeout(SOON, futures::future::join(kill, work))
+            .await
+            .unwrap();
         end_leases(folder.path());
     }
     let (_program, client) = serve(folder.path()).await;
@@ -392,6 +400,8 @@ async fn a_restored_database_is_not_signed_over_other_events() {
     let (program, client) = serve(folder.path()).await;
     client.register_for_sure("b@example.com").await;
     let lost = checkpoint(&client, 2).await;
+    let (seen, vkey) = (folder.path().join("seen"), key.to_string());
+    assert_eq!(watch(&client, &seen, &["--key", &vkey]).0, 0);
     program.kill9().await;
 
     std::fs::remove_dir_all(&data).unwrap();
@@ -414,4 +424,38 @@ async fn a_restored_database_is_not_signed_over_other_events() {
     let newest = checkpoint(&client, 1).await;
     assert_eq!(newest.checkpoint().size(), 1);
     lost.verify([&key]).unwrap();
+    let (code, output) = watch(&client, &seen, &["--key", &vkey]);
+    assert!(
+        code == 6 && output.contains("the log has shrunk"),
+        "{code}: {output}"
+    );
+    let shrunken = std::fs::read(folder.path().join("seen.shrunk")).unwrap();
+    assert_eq!(shrunken, newest.to_string().into_bytes());
+    program.kill9().await;
+    end_leases(folder.path());
+
+    // The lost events cannot be restored, so the log continues as another log.
+    let key_file = folder.path().join("second.key");
+    let second = [
+        ("LOG_ORIGIN", "log.example.org/second"),
+        ("LOG_KEY_FILE", key_file.to_str().unwrap()),
+    ];
+    let (code, vkey, stderr) = ended(publishing(folder.path(), "audit key new").envs(second));
+    assert_eq!(code, 0, "{stderr}");
+    let key: VerifierKey = vkey.trim().parse().unwrap();
+    let witness = Witness::start("w.example.org", &key).await;
+    sqlite(&folder.path().join("data/patients.db"), "DELETE FROM log_tiles;");
+    let address = witness.address();
+    let settings = [&second[..], &[("WITNESSES", &address)]].concat();
+    let (_program, client) = serve_with(folder.path(), free_port(), &settings).await;
+    let (witness, vkey) = (witness.key().to_string(), vkey.trim());
+    let trusted = ["--key", vkey, "--witness", &witness];
+    wait_until(SOON, "the witness has cosigned the whole log", async || {
+        let answer = client.get("/log/proof/4").await.unwrap();
+        answer.status() == StatusCode::OK
+    })
+    .await;
+    let (code, output) = watch(&client, &folder.path().join("second"), &trusted);
+    assert_eq!(code, 0, "{output}");
+    checkpoint(&client, 4).await.verify([&key]).unwrap();
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use eventstore::RecordedEvent;
+use eventstore::chain::Canonical;
 use tempfile::TempDir;
 use testkit::{Program, free_port, http_client, wait_until};
 use transparency::Hash;
@@ -13,8 +15,8 @@ use transparency::proof::TlogProof;
 use transparency::witness::{AddCheckpoint, monitoring_path};
 
 use crate::client::Client;
-use crate::published::{ORIGIN, checkpoint, new_key, serve_with, text};
-use crate::rig::{SOON, patients};
+use crate::published::{ORIGIN, checkpoint, new_key, publishing, serve_with, text};
+use crate::rig::{SOON, patients, sqlite};
 use crate::settings::ended;
 
 /// A witness that runs.
@@ -26,8 +28,25 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Starts a witness of the log with this key.
+    /// Starts a witness of the log with this key, which is in the environment.
     pub(crate) async fn start(name: &str, log: &VerifierKey) -> Self {
+        Self::start_with(name, |command| {
+            command.env("WITNESS_LOG_KEYS", log.to_string());
+        })
+        .await
+    }
+
+    /// Starts a witness of the log with these keys, which are arguments.
+    pub(crate) async fn of_keys(name: &str, keys: &[&VerifierKey]) -> Self {
+        Self::start_with(name, |command| {
+            for key in keys {
+                command.args(["--log-key", &key.to_string()]);
+            }
+        })
+        .await
+    }
+
+    async fn start_with(name: &str, keys: impl FnOnce(&mut Command)) -> Self {
         let folder = TempDir::new().unwrap();
         let place = folder.path().to_str().unwrap();
         let (code, key, stderr) = ended(witness_command(&["key", "new", name, "--folder", place]));
@@ -38,8 +57,8 @@ impl Witness {
         let mut command = patients("witness");
         command
             .args(["serve", "--folder", place])
-            .env("WITNESS_LOG_KEYS", log.to_string())
             .env("HTTP_ADDR", format!("127.0.0.1:{port}"));
+        keys(&mut command);
         let program = Program::start(&command);
         let witness = Self {
             key: key.trim().parse().unwrap(),
@@ -64,7 +83,7 @@ impl Witness {
     }
 
     /// Sends a request. Returns the status and the body.
-    async fn post(&self, body: &str) -> reqwest::Result<(u16, String)> {
+    pub(crate) async fn post(&self, body: &str) -> reqwest::Result<(u16, String)> {
         let url = format!("http://127.0.0.1:{}/add-checkpoint", self.port);
         let client = http_client().build().unwrap();
         let answer = client.post(url).body(body.to_owned()).send().await?;
@@ -88,7 +107,7 @@ fn hex(root: Hash) -> String {
 }
 
 /// Runs `patients audit watch --once`. Returns the exit code and the output.
-fn watch(client: &Client, state: &Path, words: &[&str]) -> (i32, String) {
+pub(crate) fn watch(client: &Client, state: &Path, words: &[&str]) -> (i32, String) {
     let mut command = patients("audit");
     command
         .args(["watch", "--once", "--from", &client.url("/log"), "--state"])
@@ -218,88 +237,139 @@ async fn only_another_root_of_the_cosigned_size_is_reported(witness: &Witness, f
     })
     .await;
     assert_eq!(witness.program.stderr().matches("refused a fork").count(), 1);
+    // Anyone can fill the places for conflicts without evidence. Further ones are still logged.
+    for size in 100..166 {
+        let other = Checkpoint::new(ORIGIN, size, Hash::leaf(b"other")).unwrap();
+        let other = SignedCheckpoint::sign(other, &key).unwrap();
+        let request = AddCheckpoint::new(2, vec![], other).to_string();
+        assert_eq!(witness.post(&request).await.unwrap().0, 422);
+    }
+    let files = std::fs::read_dir(witness.folder.path()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".unproved")).count(), 63);
+    wait_until(SOON, "a conflict that is not kept is logged", async || {
+        witness
+            .program
+            .stderr()
+            .contains("refused a checkpoint that is not kept")
+    })
+    .await;
+}
+
+/// Changes an event in the database of a service that is not running, and recomputes all later hashes, as
+/// somebody with access to the whole database can.
+fn rewrite(folder: &Path) {
+    let (code, export, stderr) = ended(&mut publishing(folder, "audit export"));
+    assert_eq!(code, 0, "{stderr}");
+    let mut previous = eventstore::Hash::default();
+    let mut sql = String::new();
+    for line in export.lines() {
+        let mut event: RecordedEvent = serde_json::from_str(line).unwrap();
+        let position = event.position;
+        if position.get() == 2 {
+            event.metadata["actor"] = "somebody else".into();
+            let metadata = event.metadata.to_string().replace('\'', "''");
+            sql += &format!("UPDATE events SET metadata = '{metadata}' WHERE position = {position};");
+        }
+        let canonical = Canonical::of_recorded(&event).unwrap();
+        previous = canonical.link(&previous, position, event.recorded_at);
+        sql += &format!("UPDATE events SET hash = X'{previous}' WHERE position = {position};");
+        sql += &format!("UPDATE log_head SET hash = X'{previous}';");
+    }
+    sql += "DELETE FROM log_tiles; DELETE FROM log_checkpoints; DELETE FROM leases;";
+    sqlite(&folder.join("data/patients.db"), &sql);
+    // The program itself finds nothing wrong without a kept head.
+    let (code, stdout, stderr) = ended(&mut publishing(folder, "audit verify --log-only"));
+    assert_eq!(code, 0, "{stdout}{stderr}");
 }
 
 #[tokio::test]
-async fn a_log_rewritten_with_its_old_key_is_caught_by_a_witness_and_by_a_monitor() {
+async fn a_log_rewritten_with_its_replaced_key_is_caught_by_a_witness_and_by_a_monitor() {
     let folder = TempDir::new().unwrap();
-    let key = new_key(folder.path());
-    let witness = Witness::start("w.example.org", &key).await;
+    let [in_use, old_file, new_file] = ["log.key", "old.key", "new.key"].map(|name| folder.path().join(name));
+    let old = new_key(folder.path());
+    std::fs::rename(&in_use, &old_file).unwrap();
+    let new = new_key(folder.path());
+    std::fs::copy(&in_use, &new_file).unwrap();
+    let witness = Witness::of_keys("w.example.org", &[&old, &new]).await;
     let (address, port) = (witness.address(), free_port());
     let settings = [("WITNESSES", address.as_str())];
     let (program, client) = serve_with(folder.path(), port, &settings).await;
-    let state = folder.path().join("seen");
-    let (vkey, wkey) = (key.to_string(), witness.key.to_string());
-    let trusted = ["--key", &vkey, "--witness", &wkey];
-    let (code, output) = watch(&client, &state, &trusted);
+    let [both_seen, new_seen] = ["both", "new"].map(|name| folder.path().join(name));
+    let (okey, vkey, wkey) = (old.to_string(), new.to_string(), witness.key.to_string());
+    let both = ["--key", &vkey, "--key", &okey, "--witness", &wkey];
+    let only_new = ["--key", &vkey, "--witness", &wkey];
+    let (code, output) = watch(&client, &both_seen, &both);
     assert_eq!(code, 2, "no checkpoint yet: {output}");
-    for n in 0..3 {
+    for n in 0..4 {
         client.register_for_sure(&format!("p{n}@example.com")).await;
     }
-    checkpoint(&client, 3).await;
-    wait_until(SOON, "the witness has cosigned", async || {
-        watch(&client, &state, &trusted).0 == 0
-    })
-    .await;
-    let seen = std::fs::read(&state).unwrap();
-    let seen = SignedCheckpoint::parse(&seen).unwrap();
-    assert_eq!(seen.checkpoint().size(), 3);
+    checkpoint(&client, 4).await;
+    for (state, trusted) in [(&both_seen, &both[..]), (&new_seen, &only_new)] {
+        wait_until(SOON, "the witness has cosigned", async || {
+            let (code, _) = watch(&client, state, trusted);
+            let seen = std::fs::read(state).unwrap_or_default();
+            code == 0 && SignedCheckpoint::parse(&seen).is_ok_and(|seen| seen.checkpoint().size() == 4)
+        })
+        .await;
+    }
+    let seen = SignedCheckpoint::parse(&std::fs::read(&both_seen).unwrap()).unwrap();
     let other = SigningKey::from_seed(ORIGIN, &[9; 32]).unwrap();
     let other = other.verifier().to_string();
     let (code, output) = watch(&client, &folder.path().join("other"), &["--key", &other]);
     assert_eq!(code, 7, "{output}");
     program.kill9().await;
 
-    // Somebody has the key, and puts another log in its place.
-    let rewritten = TempDir::new().unwrap();
-    new_key(rewritten.path());
-    std::fs::copy(folder.path().join("log.key"), rewritten.path().join("log.key")).unwrap();
-    let (program, client) = serve_with(rewritten.path(), port, &settings).await;
-    client.register_for_sure("q0@example.com").await;
-    checkpoint(&client, 1).await;
-    let (code, output) = watch(&client, &state, &trusted);
-    assert!(
-        code == 6 && output.contains("the log has shrunk"),
-        "{code}: {output}"
-    );
-    for n in 1..4 {
-        client.register_for_sure(&format!("q{n}@example.com")).await;
-    }
+    // Somebody has the database and the replaced key, and resets the state.
+    rewrite(folder.path());
+    std::fs::copy(&old_file, &in_use).unwrap();
+    let beginning = Checkpoint::new(ORIGIN, 0, Hash::EMPTY_ROOT).unwrap();
+    std::fs::write(folder.path().join("log.key.state"), beginning.to_string()).unwrap();
+    let (program, client) = serve_with(folder.path(), port, &settings).await;
     let forked = checkpoint(&client, 4).await;
-    let (code, output) = watch(&client, &state, &trusted);
+    forked.verify([&old]).unwrap();
+    assert_ne!(forked.checkpoint().root(), seen.checkpoint().root());
+    let (code, output) = watch(&client, &new_seen, &only_new);
+    assert_eq!(code, 7, "{output}");
+    let (code, output) = watch(&client, &both_seen, &both);
     assert!(code == 5 && output.contains("fork"), "{code}: {output}");
-    assert_eq!(std::fs::read(&state).unwrap(), seen.to_string().into_bytes());
-    let shrunken = std::fs::read(folder.path().join("seen.shrunk")).unwrap();
-    let shrunken = SignedCheckpoint::parse(&shrunken).unwrap();
-    assert_eq!(shrunken.checkpoint().size(), 1);
-    let evidence = folder.path().join("seen.fork");
+    assert_eq!(std::fs::read(&both_seen).unwrap(), seen.to_string().into_bytes());
+    let evidence = folder.path().join("both.fork");
     let kept = SignedCheckpoint::parse(&std::fs::read(&evidence).unwrap()).unwrap();
     assert_eq!(kept.checkpoint(), forked.checkpoint());
-    kept.verify([&key]).unwrap();
+    kept.verify([&old]).unwrap();
     // Evidence that cannot be written is printed, and hides no alarm.
     std::fs::remove_file(&evidence).unwrap();
     std::fs::create_dir(&evidence).unwrap();
-    let (code, output) = watch(&client, &state, &trusted);
+    let (code, output) = watch(&client, &both_seen, &both);
     let is_printed = [seen.to_string(), forked.checkpoint().to_string()].map(|note| output.contains(&note));
     assert!(code == 5 && is_printed == [true, true], "{code}: {output}");
 
-    // The sizes differ, so a witness cannot tell the fork from an invalid proof.
-    let unproved = format!("4.{}.unproved", hex(forked.checkpoint().root()));
+    // The witness has cosigned another root of this size.
+    let fork = format!("4.{}.fork", hex(forked.checkpoint().root()));
     wait_until(SOON, "the witness refuses the fork", async || {
-        let logged = witness.program.stderr().contains("refused a checkpoint");
-        logged && witness.file(&unproved).exists()
+        witness.program.stderr().contains("refused a fork") && witness.file(&fork).exists()
     })
     .await;
-    let (code, output) = watch(&client, &folder.path().join("third"), &trusted);
-    assert!(
-        code == 2 && output.contains("too few witnesses"),
-        "{code}: {output}"
-    );
     wait_until(SOON, "the signer reports the refusal", async || {
         program.stderr().contains("the witness refuses the checkpoint")
     })
     .await;
-    let newest = checkpoint(&client, 4).await;
+    // If the log grows, a witness cannot tell the fork from an invalid proof.
+    client.register_for_sure("q@example.com").await;
+    let grown = checkpoint(&client, 5).await;
+    let request = AddCheckpoint::new(4, vec![forked.checkpoint().root()], grown.clone());
+    assert_eq!(witness.post(&request.to_string()).await.unwrap().0, 422);
+    let unproved = format!("5.{}.unproved", hex(grown.checkpoint().root()));
+    assert!(witness.file(&unproved).exists());
+    let (code, output) = watch(&client, &both_seen, &both);
+    assert_eq!(code, 5, "{output}");
+    let (code, output) = watch(&client, &folder.path().join("third"), &both);
+    assert!(
+        code == 2 && output.contains("too few witnesses"),
+        "{code}: {output}"
+    );
+    let newest = checkpoint(&client, 5).await;
     newest.verify([&witness.key]).unwrap_err();
     let metrics = text(&client, "/metrics").await;
     assert!(metrics.contains("patients_checkpoint_quorum_size 0"), "{metrics}");
