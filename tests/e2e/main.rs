@@ -52,6 +52,7 @@ mod retention;
 mod rig;
 mod settings;
 mod signing_key;
+mod sigstore;
 mod starting;
 mod tlog_proof;
 mod tls;

@@ -80,15 +80,25 @@ async fn kill_often(folder: &Path, witnesses: &str, id: &str) -> BTreeMap<u64, S
                 if let Some(note) = newest(&client).await {
                     let (size, root) = (note.checkpoint().size(), note.checkpoint().root().to_string());
                     let earlier = seen.insert(size, root.clone());
-                    assert!(earlier.is_none_or(|earlier| earlier == root), "two roots of {size}");
-                    if size > before && let Some(signed) = signed.take() {
+                    assert!(
+                        earlier.is_none_or(|earlier| earlier == root),
+                        "two roots of {size}"
+                    );
+                    if size > before
+                        && let Some(signed) = signed.take()
+                    {
                         signed.send(()).unwrap();
                     }
                 }
             }
-            assert!(signed.is_none(), "round {round}: the process ended before it signed");
+            assert!(
+                signed.is_none(),
+                "round {round}: the process ended before it signed"
+            );
         };
-        tokio::time::timeout(SOON, futures::future::join(kill, work)).await.unwrap();
+        tokio::time::timeout(SOON, futures::future::join(kill, work))
+            .await
+            .unwrap();
     }
     end_leases(folder);
     seen
