@@ -51,6 +51,7 @@ mod replica;
 mod retention;
 mod rig;
 mod settings;
+mod signer;
 mod signing_key;
 mod sigstore;
 mod starting;

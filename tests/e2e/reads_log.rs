@@ -12,9 +12,10 @@ use transparency::checkpoint::SignedCheckpoint;
 use transparency::note::VerifierKey;
 
 use crate::client::{Client, id_of};
-use crate::published::{end_leases, publishing, text};
+use crate::published::{publishing, text};
 use crate::rig::{SOON, sqlite};
 use crate::settings::ended;
+use crate::signer::end_leases;
 use crate::tlog_proof::checked;
 use crate::witness::Witness;
 

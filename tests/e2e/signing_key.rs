@@ -5,9 +5,10 @@ use testkit::{free_port, wait_until};
 use transparency::checkpoint::SignedCheckpoint;
 use transparency::witness::AddCheckpoint;
 
-use crate::published::{checkpoint, end_leases, new_key, publishing, serve_with, text};
+use crate::published::{checkpoint, new_key, publishing, serve_with, text};
 use crate::rig::SOON;
 use crate::settings::ended;
+use crate::signer::end_leases;
 use crate::witness::{Witness, watch};
 
 #[tokio::test]

@@ -104,28 +104,10 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     let (code, output) = checked(&file, &["--key", &vkey, "--quorum", "1"]);
     assert!(code == 1, "no witness is given: {output}");
     let changed = folder.path().join("changed.tlog-proof");
-    // A receipt contains the hash of the event, and the proof by position neither the event nor the hash.
-    let receipt = text(&client, &format!("/patients/{}/receipt", id_of(&created))).await;
-    let by_position = text(&client, "/log/proof/1").await;
     let events: Value = client.get("/events?limit=2").await.unwrap().json().await.unwrap();
     let [first, second] = [0, 1].map(|n| events[n]["hash"].as_str().unwrap());
-    for (proof, expected) in [(&receipt, 0), (&by_position, 1)] {
-        std::fs::write(&changed, proof).unwrap();
-        let (code, output) = checked(&changed, &trusted);
-        assert_eq!(code, expected, "{output}");
-        let stated = format!("event 1, with the hash {first}");
-        assert!(
-            code == 1 || output.contains(&stated) && output.contains("compare it"),
-            "{output}"
-        );
-        for (hash, expected) in [(first, 0), (second, 1)] {
-            let (code, output) = checked(&changed, &[&trusted[..], &["--hash", hash]].concat());
-            assert_eq!(code, expected, "{output}");
-        }
-    }
-    let receipt_file = folder.path().join("receipt.tlog-proof");
-    std::fs::write(&receipt_file, &receipt).unwrap();
-    each_changed_bit_is_noticed(&receipt_file, &changed, 211, &trusted);
+    let hashes = [first, second];
+    a_receipt_states_the_hash_of_its_event(folder.path(), &client, id_of(&created), hashes, &trusted).await;
     assert_eq!(checked(&file, &[&trusted[..], &["--hash", second]].concat()).0, 1);
     // The confirmation has a link to the receipt, and the hash.
     wait_until(SOON, "a confirmation has the receipt", async || {
@@ -136,35 +118,8 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
         texts.any(|text| text.contains("https://api.example.com/log/proof/1") && text.contains(first))
     })
     .await;
-    // An erasure is proved in the same way.
-    let path = format!("/patients/{}/erasure", id_of(&created));
-    let erased = client.post_json(&path, &json!({ "reason": "request" })).await;
-    assert!(erased.status().is_success());
-    let path = format!("{path}/certificate?format=");
-    assert_eq!(client.get(&format!("{path}pdf")).await.unwrap().status(), 422);
-    let path = format!("{path}tlog-proof");
-    wait_until(SOON, "the erasure is proved", async || {
-        client.get(&path).await.unwrap().status() == 200
-    })
-    .await;
-    let erasure = folder.path().join("erasure.tlog-proof");
-    std::fs::write(&erasure, text(&client, &path).await).unwrap();
-    let written = folder.path().join("written.tlog-proof");
-    let certify = |id: &str| {
-        let mut command = publishing(folder.path(), "erase --format tlog-proof --certificate");
-        ended(command.arg(id).arg("--output").arg(&written))
-    };
-    let (code, stdout, stderr) = certify(id_of(&created));
-    assert!(code == 0 && stdout.contains("proves:"), "{stdout}{stderr}");
-    for file in [&erasure, &written] {
-        let (code, output) = checked(file, &trusted);
-        assert!(
-            code == 0 && output.contains("(PatientErased of patient "),
-            "{output}"
-        );
-    }
-    let (code, _, stderr) = certify(events[1]["aggregate_id"].as_str().unwrap());
-    assert!(code == 1 && stderr.contains("was not erased"), "{stderr}");
+    let other = events[1]["aggregate_id"].as_str().unwrap();
+    an_erasure_is_proved(folder.path(), &client, [id_of(&created), other], &trusted).await;
 
     let note = folder.path().join("checkpoint");
     std::fs::write(&note, text(&client, "/log/checkpoint").await).unwrap();
@@ -185,6 +140,65 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     the_script_checks_a_mirror(&folder.path().join("local"), &earlier, &trusted);
 
     each_changed_bit_is_noticed(&file, &changed, 101, &trusted);
+}
+
+/// Checks the receipt of the first patient, and the proof of the same event by position.
+async fn a_receipt_states_the_hash_of_its_event(
+    folder: &Path,
+    client: &Client,
+    id: &str,
+    [first, second]: [&str; 2],
+    trusted: &[&str],
+) {
+    let [file, changed] = ["receipt.tlog-proof", "changed.tlog-proof"].map(|name| folder.join(name));
+    let receipt = text(client, &format!("/patients/{id}/receipt")).await;
+    let by_position = text(client, "/log/proof/1").await;
+    for (proof, expected) in [(by_position, 1), (receipt, 0)] {
+        std::fs::write(&file, proof).unwrap();
+        let (code, output) = checked(&file, trusted);
+        assert_eq!(code, expected, "{output}");
+        let stated = format!("event 1, with the hash {first}");
+        assert!(
+            code == 1 || output.contains(&stated) && output.contains("compare it"),
+            "{output}"
+        );
+        for (hash, expected) in [(first, 0), (second, 1)] {
+            let (code, output) = checked(&file, &[trusted, &["--hash", hash]].concat());
+            assert_eq!(code, expected, "{output}");
+        }
+    }
+    each_changed_bit_is_noticed(&file, &changed, 211, trusted);
+}
+
+/// Erases the first of two patients. The erasure is proved in the same way, by the API and by the command.
+async fn an_erasure_is_proved(folder: &Path, client: &Client, [id, other]: [&str; 2], trusted: &[&str]) {
+    let path = format!("/patients/{id}/erasure");
+    let erased = client.post_json(&path, &json!({ "reason": "request" })).await;
+    assert!(erased.status().is_success());
+    let path = format!("{path}/certificate?format=");
+    assert_eq!(client.get(&format!("{path}pdf")).await.unwrap().status(), 422);
+    let path = format!("{path}tlog-proof");
+    wait_until(SOON, "the erasure is proved", async || {
+        client.get(&path).await.unwrap().status() == 200
+    })
+    .await;
+    let [served, written] = ["served", "written"].map(|name| folder.join(format!("{name}.tlog-proof")));
+    std::fs::write(&served, text(client, &path).await).unwrap();
+    let certify = |id: &str| {
+        let mut command = publishing(folder, "erase --format tlog-proof --certificate");
+        ended(command.arg(id).arg("--output").arg(&written))
+    };
+    let (code, stdout, stderr) = certify(id);
+    assert!(code == 0 && stdout.contains("proves:"), "{stdout}{stderr}");
+    for file in [&served, &written] {
+        let (code, output) = checked(file, trusted);
+        assert!(
+            code == 0 && output.contains("(PatientErased of patient "),
+            "{output}"
+        );
+    }
+    let (code, _, stderr) = certify(other);
+    assert!(code == 1 && stderr.contains("was not erased"), "{stderr}");
 }
 
 /// Makes a mirror from the database and a mirror from the server, and compares them.

@@ -262,22 +262,25 @@ fn rewrite(folder: &Path) {
     let (code, export, stderr) = ended(&mut publishing(folder, "audit export"));
     assert_eq!(code, 0, "{stderr}");
     let mut previous = eventstore::Hash::default();
-    let mut sql = String::new();
+    let mut statements = Vec::new();
     for line in export.lines() {
         let mut event: RecordedEvent = serde_json::from_str(line).unwrap();
         let position = event.position;
         if position.get() == 2 {
             event.metadata["actor"] = "somebody else".into();
             let metadata = event.metadata.to_string().replace('\'', "''");
-            sql += &format!("UPDATE events SET metadata = '{metadata}' WHERE position = {position};");
+            let change = format!("UPDATE events SET metadata = '{metadata}' WHERE position = {position}");
+            statements.push(change);
         }
         let canonical = Canonical::of_recorded(&event).unwrap();
         previous = canonical.link(&previous, position, event.recorded_at);
-        sql += &format!("UPDATE events SET hash = X'{previous}' WHERE position = {position};");
-        sql += &format!("UPDATE log_head SET hash = X'{previous}';");
+        statements.push(format!(
+            "UPDATE events SET hash = X'{previous}' WHERE position = {position}"
+        ));
     }
-    sql += "DELETE FROM log_tiles; DELETE FROM log_checkpoints; DELETE FROM leases;";
-    sqlite(&folder.join("data/patients.db"), &sql);
+    statements.push(format!("UPDATE log_head SET hash = X'{previous}'"));
+    statements.extend(["log_tiles", "log_checkpoints", "leases"].map(|table| format!("DELETE FROM {table}")));
+    sqlite(&folder.join("data/patients.db"), &statements.join(";"));
     // The program itself finds nothing wrong without a kept head.
     let (code, stdout, stderr) = ended(&mut publishing(folder, "audit verify --log-only"));
     assert_eq!(code, 0, "{stdout}{stderr}");
