@@ -237,7 +237,7 @@ async fn a_witness_that_has_cosigned_a_larger_checkpoint_is_asked_for_the_newest
         let files = Files::new();
         let (key, published) = (files.key(), backend.published());
         let mut is_stored = false;
-        // After the first request, another process signs a larger checkpoint, which this process has not seen.
+        // After the first request, another process signs a larger checkpoint.
         let also = async || {
             if !is_stored && !witness.requests().is_empty() {
                 let larger = Checkpoint::new(ORIGIN, 5, root(5)).unwrap();
