@@ -227,9 +227,9 @@ async fn a_witness_that_has_cosigned_a_larger_checkpoint_is_asked_for_the_newest
         backend.grow(5).await;
         backend.extend().await.unwrap();
         backend.set_size(3).await;
-        let witness = FakeWitness::start(2, |key, request, index| {
-            Some(match index {
-                0 | 1 => Response::Conflict { size: 4 },
+        let witness = FakeWitness::start(2, |key, request, _| {
+            Some(match request.old_size() {
+                0 => Response::Conflict { size: 4 },
                 _ => cosigned(key, request),
             })
         })
@@ -250,7 +250,11 @@ async fn a_witness_that_has_cosigned_a_larger_checkpoint_is_asked_for_the_newest
             is_stored
         };
         until_quorum(&backend, &files, &[&witness], 5, also).await;
-        assert_eq!(witness.requests(), [(0, 3), (0, 3), (4, 5)]);
+        // The larger checkpoint can be stored before or after the first response.
+        let requests = witness.requests();
+        let (last, before) = requests.split_last().unwrap();
+        assert_eq!(*last, (4, 5));
+        assert!(before.iter().all(|request| *request == (0, 3)), "{before:?}");
     })
     .await;
 }
@@ -309,7 +313,8 @@ async fn witnesses_of_different_speed_cosign_the_same_checkpoints_of_a_growing_l
             sizes.take(4).collect::<Vec<_>>()
         };
         assert_eq!(sizes(&fast), sizes(&slow));
-        assert_eq!(sizes(&fast), reached.into_iter().collect::<Vec<_>>());
+        let asked = |size| slow.requests().iter().any(|(_, asked)| *asked == size);
+        assert!(reached.into_iter().all(asked));
     })
     .await;
 }
