@@ -49,6 +49,7 @@ mod reads_log;
 mod rebuild;
 mod replica;
 mod retention;
+mod rewritten_log;
 mod rig;
 mod settings;
 mod signer;
