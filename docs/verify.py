@@ -5,10 +5,15 @@
     verify.py proof FILE [--trusted POSITION:ROOT ...]
     verify.py proof FILE --key VKEY ... [--witness VKEY ...] [--quorum N] [--hash HASH]
     verify.py checkpoint FILE --key VKEY ... [--witness VKEY ...] [--quorum N]
+    verify.py mirror DIR --key VKEY ... [--witness VKEY ...] [--quorum N] [--from CHECKPOINT]
+
+`mirror` recomputes all tiles of a published log from its entries, compares the root with the signed checkpoint in DIR, and shows that
+the log extends the signed checkpoint in the file CHECKPOINT. DIR is the folder of `patients audit mirror`.
 
 FILE is the output of `patients audit export` (NDJSON, not CSV), `patients audit prove` or `patients erase --certificate`, a
 receipt (the second form of `proof`), or a signed checkpoint; docs/audit.md defines the formats. An export that does not begin
-with the first event needs --after, and then no root is printed. A receipt does not contain its event, so it needs --hash.
+with the first event needs --after, and then no root is printed. A tlog-proof that contains neither its event nor the hash of
+the event needs --hash.
 
 Exit codes:
     0  the file is consistent, and every trusted head matches
@@ -24,6 +29,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 import sys
 from datetime import datetime, timedelta, timezone
@@ -500,8 +506,13 @@ def verify_tlog_proof(text, arguments):
     proved = None
     if lines and lines[0].startswith("extra "):
         proved = read_json(from_base64(lines.pop(0)[len("extra "):]).decode())
-        members(proved, {"event", "previous_hash"})
-        found = link(digest(proved["previous_hash"]), proved["event"])
+        if isinstance(proved, dict) and "hash" in proved:
+            found, proved = digest(members(proved, {"hash"})["hash"]), None
+            if hash is None:
+                print(f"the file states the hash {found.hex()}: compare it with the hash of your event")
+        else:
+            members(proved, {"event", "previous_hash"})
+            found = link(digest(proved["previous_hash"]), proved["event"])
         fits(hash in (None, found), "the event has another hash than --hash")
         hash = found
     fits(lines and lines[0].startswith("index "), "the index is missing")
@@ -515,6 +526,68 @@ def verify_tlog_proof(text, arguments):
     return 0 if arguments.key else 3
 
 
+# Mirrors: c2sp.org/tlog-tiles.
+
+WIDTH = 256
+
+
+def tile(folder, level, index, width):
+    """Reads a tile or a bundle. A full one can take the place of a partial one."""
+    groups, rest = [f"{index % 1000:03}"], index // 1000
+    while rest:
+        groups, rest = [f"x{rest % 1000:03}", *groups], rest // 1000
+    full = os.path.join(folder, "tile", str(level), *groups)
+    exact = full if width == WIDTH else os.path.join(full + ".p", str(width))
+    path = exact if os.path.exists(exact) else full
+    with open(path, "rb") as file:
+        content = file.read(WIDTH * 34 + 1)
+    size = 34 if level == "entries" else 32
+    fits(len(content) in (width * size, WIDTH * size), f"{path} has another length")
+    return [content[at:at + size] for at in range(0, width * size, size)]
+
+
+def verify_mirror(folder, arguments):
+    def checkpoint(path, arguments):
+        with read(path) as file:
+            return verify_checkpoint(file.read(), arguments)
+    size, root = checkpoint(os.path.join(folder, "checkpoint"), arguments)
+    earlier = None
+    if arguments.earlier:
+        # The witnesses cosign a checkpoint after it was published.
+        signed_by_log = argparse.Namespace(**{**vars(arguments), "quorum": 0})
+        earlier = checkpoint(arguments.earlier, signed_by_log)
+        fits(earlier[0] <= size, "the mirror is smaller than the earlier checkpoint")
+    tree, met = Tree(), False
+    hashes, level = None, 0
+    count = size
+    while count or level == 0:
+        above = []
+        for index in range((count + WIDTH - 1) // WIDTH):
+            width = min(WIDTH, count - index * WIDTH)
+            if level == 0:
+                entries = tile(folder, "entries", index, width)
+                fits(all(entry[:2] == b"\0\x20" for entry in entries), "an entry is not 32 bytes")
+                expected = [leaf(entry[2:]) for entry in entries]
+            else:
+                expected = hashes[index * WIDTH:index * WIDTH + width]
+            fits(tile(folder, level, index, width) == expected, f"tile {level}/{index} differs from the entries")
+            subtree = Tree()
+            for number, hash in enumerate(expected, index * WIDTH):
+                if level == 0:
+                    met = met or earlier is not None and earlier[0] == number and earlier[1] == tree.root()
+                    tree.add(hash)
+                subtree.add(hash)
+            if width == WIDTH:
+                above.append(subtree.root())
+        hashes, count, level = above, len(above), level + 1
+    fits(tree.root() == root, "the entries have another root than the checkpoint")
+    print(f"{size} entries and the tiles above them have the root of the checkpoint")
+    if earlier:
+        fits(met or earlier == (size, root), "the log does not extend the earlier checkpoint")
+        print(f"{size}:{root.hex()} continues {earlier[0]}:{earlier[1].hex()}")
+    return 0 if arguments.key else 3
+
+
 def read(path):
     """Opens a file as UTF-8 text whose lines end only at line feeds."""
     if path == "-":
@@ -524,7 +597,7 @@ def read(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["export", "proof", "checkpoint"])
+    parser.add_argument("kind", choices=["export", "proof", "checkpoint", "mirror"])
     parser.add_argument("file")
     parser.add_argument("--after", type=head, default=(0, bytes(32)))
     parser.add_argument("--trusted", type=head, action="append", default=[])
@@ -532,8 +605,11 @@ def main():
     parser.add_argument("--witness", type=key_of, action="append", default=[])
     parser.add_argument("--quorum", type=int)
     parser.add_argument("--hash", type=kept_hash)
+    parser.add_argument("--from", dest="earlier", metavar="CHECKPOINT")
     arguments = parser.parse_args()
     try:
+        if arguments.kind == "mirror":
+            sys.exit(verify_mirror(arguments.file, arguments))
         with read(arguments.file) as file:
             if arguments.kind == "export":
                 verify_export(file, arguments.after, arguments.trusted)
@@ -549,7 +625,7 @@ def main():
                 certificate = isinstance(value, dict) and value.get("format") == CERTIFICATE
                 sys.exit((verify_certificate if certificate else verify_proof)(value, arguments.trusted))
     except OSError as error:
-        parser.error(f"{arguments.file} cannot be read: {error.strerror}")
+        parser.error(f"{error.filename or arguments.file} cannot be read: {error.strerror}")
     except Misfit as misfit:
         sys.exit(f"verification failed: {misfit}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -15,7 +15,7 @@ use projector::eraser::{self, files};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::audit;
+use crate::audit::{self, ProofFormat};
 use crate::commands::{StartedCommands, cause};
 use crate::database;
 use crate::exit_code::LeftInClear;
@@ -43,6 +43,9 @@ pub(crate) struct EraseArguments {
     /// Write a certificate of the erasure of this patient: a file that `patients audit check` checks
     #[arg(long, value_name = "ID", conflicts_with_all = ["id", "reason", "replay", "json"])]
     certificate: Option<Uuid>,
+    /// `json`, or `tlog-proof` to prove the erasure in the newest signed checkpoint
+    #[arg(long, value_enum, requires = "certificate")]
+    format: Option<ProofFormat>,
     /// Output file of the certificate; - for standard output
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "replay"])]
     output: Option<PathBuf>,
@@ -86,7 +89,11 @@ pub(crate) async fn run(settings: &Settings, arguments: EraseArguments) -> anyho
         return Err(error);
     }
     let outcome = match (arguments.id, arguments.reason, arguments.certificate) {
-        (_, _, Some(id)) => audit::certify(&database, id, arguments.output).await,
+        (_, _, Some(id)) => {
+            let origin = settings.publication.log_origin();
+            let format = arguments.format.unwrap_or(ProofFormat::Json);
+            audit::certify(&database, origin, id, format, arguments.output).await
+        }
         (Some(id), Some(reason), None) => erase(settings, &database, id, reason.into(), arguments.json).await,
         _ if arguments.due => {
             retention::erase_due(settings, &database, arguments.today, arguments.json).await

@@ -10,17 +10,36 @@ use uuid::Uuid;
 use super::history::plain;
 use super::prove;
 use super::recorder::Recorder;
+use super::{ProofFormat, tlog_proof};
 use crate::exit_code::LeftInClear;
 use crate::output::print;
 use crate::progress::Progress;
 
-/// Writes the certificate of a patient's erasure.
-pub(crate) async fn certify(database: &Database, id: Uuid, output: Option<PathBuf>) -> anyhow::Result<()> {
+/// Writes the certificate of a patient's erasure, or the proof of the erasure in the published log with this
+/// origin.
+pub(crate) async fn certify(
+    database: &Database,
+    origin: Option<&str>,
+    id: Uuid,
+    format: ProofFormat,
+    output: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let log = EventLog::new(database.clone());
     let Some(erasure) = erasure::find(&log, id).await? else {
         bail!("the patient was not erased, or no patient has this id");
     };
     let status = erasure.status(&log).await?;
+    if format == ProofFormat::TlogProof {
+        match Certificate::destroyed_at(&log, &status).await {
+            Err(CertificateError::Partial(positions)) => bail!(LeftInClear::Events(positions.len())),
+            destroyed => destroyed?,
+        };
+        let recorder = Recorder::start(database);
+        let name = |_| format!("erasure-{id}.tlog-proof");
+        let proved = tlog_proof::prove_event(&log, &recorder, origin, status.position, output, name).await;
+        recorder.finish().await;
+        return proved;
+    }
     let all = log.head().await?.position.get();
     let mut progress = Progress::start("events", 0, all, false);
     let at = |position: eventstore::Position| progress.at(position.get(), all);

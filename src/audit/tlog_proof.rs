@@ -8,7 +8,7 @@ use chrono::DateTime;
 use clap::Args;
 use eventstore::{EventLog, Hash, Position};
 use serde_json::json;
-use tlog::{ProvedEvent, PublishedLog};
+use tlog::{ProvedEvent, PublishedLog, stated_hash};
 use transparency::note::VerifierKey;
 use transparency::policy::Policy;
 use transparency::proof::TlogProof;
@@ -31,7 +31,7 @@ pub(crate) struct ProofTrust {
     key: Vec<VerifierKey>,
     #[command(flatten)]
     witnesses: WitnessArguments,
-    /// Hash of the event, for a tlog-proof without the event, such as a receipt
+    /// Hash of the event, for a tlog-proof without the event
     #[arg(long, value_name = "HASH")]
     hash: Option<Hash>,
 }
@@ -56,9 +56,23 @@ pub(super) async fn prove(
     position: Option<u64>,
     output: Option<PathBuf>,
 ) -> anyhow::Result<()> {
-    let origin = origin.context("LOG_ORIGIN is not set")?;
     let position = position.context("a tlog-proof proves an event: pass its position")?;
     let position = Position::new(position).context("the position is too large")?;
+    let name = |size| format!("event-{position}-of-{size}.tlog-proof");
+    prove_event(log, recorder, origin, position, output, name).await
+}
+
+/// Writes a proof of an event to a file. `name` returns the default name of the file, for the size of the
+/// log.
+pub(super) async fn prove_event(
+    log: &EventLog,
+    recorder: &Recorder,
+    origin: Option<&str>,
+    position: Position,
+    output: Option<PathBuf>,
+    name: impl FnOnce(u64) -> String,
+) -> anyhow::Result<()> {
+    let origin = origin.context("LOG_ORIGIN is not set")?;
     let published = PublishedLog::new(log.database(), origin.to_owned());
     let proof = published.prove_event(log, position).await?;
     let proved = ProvedEvent::of(&proof)?.context("the proof has no event")?;
@@ -75,13 +89,12 @@ pub(super) async fn prove(
         return print(&text);
     }
     let size = proof.checkpoint().checkpoint().size();
-    let name = || PathBuf::from(format!("event-{position}-of-{size}.tlog-proof"));
-    let path = output.unwrap_or_else(name);
+    let path = output.unwrap_or_else(|| PathBuf::from(name(size)));
     PartFile::write(&path, text.as_bytes())?;
     print(&format!(
         "{} proves:\n{}",
         path.display(),
-        claim(&proof, Some(&proved))
+        claim(&proof, Some(&proved), None)
     ))
 }
 
@@ -99,6 +112,8 @@ pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bo
         .map_err(|error| anyhow::anyhow!(error.to_string()))
         .and_then(|proved| verify(&proof, proved.as_ref(), trust.hash, policy.as_ref()));
     let proved = proved.ok().flatten();
+    let hash = proved.as_ref().map(|proved| proved.event.hash).or(trust.hash);
+    let stated = stated_hash(&proof);
     let tree = proof.checkpoint().checkpoint();
     if as_json {
         let cosigned = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
@@ -109,6 +124,7 @@ pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bo
             "origin": tree.origin(),
             "tree": {"size": tree.size(), "root": Hash(tree.root().0)},
             "position": proof.index() + 1,
+            "hash": hash.or(stated),
             "event": proved.as_ref().map(|proved| &proved.event),
             "cosigned": cosigned.iter().map(|(name, time)| json!({"witness": name, "at": time})).collect::<Vec<_>>(),
         }))?;
@@ -118,7 +134,10 @@ pub(super) fn check(path: &Path, content: &[u8], trust: &ProofTrust, as_json: bo
         } else {
             "consistent, but no key confirms that this log is genuine:"
         };
-        let mut lines = vec![said.to_owned(), claim(&proof, proved.as_ref())];
+        let mut lines = vec![said.to_owned(), claim(&proof, proved.as_ref(), hash.or(stated))];
+        if hash.is_none() {
+            lines.push("the file states the hash: compare it with the hash of your event".to_owned());
+        }
         lines.extend(
             cosigned
                 .iter()
@@ -140,7 +159,8 @@ fn verify(
     hash: Option<Hash>,
     policy: Option<&Policy>,
 ) -> anyhow::Result<Vec<(String, String)>> {
-    let hash = match (proved.map(|proved| proved.event.hash), hash) {
+    let contained = proved.map(|proved| proved.event.hash).or(stated_hash(proof));
+    let hash = match (contained, hash) {
         (Some(event), Some(hash)) if event != hash => bail!("the event has another hash than --hash"),
         (Some(hash), _) | (None, Some(hash)) => hash,
         (None, None) => bail!("it does not contain the event: pass the hash of the event with --hash"),
@@ -161,12 +181,15 @@ fn verify(
     Ok(cosigned.collect())
 }
 
-/// Describes what a proof claims, without personal data.
-fn claim(proof: &TlogProof, proved: Option<&ProvedEvent>) -> String {
+/// Describes what a proof claims, without personal data. `hash` is the hash of an event that the proof does
+/// not contain.
+fn claim(proof: &TlogProof, proved: Option<&ProvedEvent>, hash: Option<Hash>) -> String {
     let tree = proof.checkpoint().checkpoint();
-    let event = match proved {
-        Some(proved) => event_line(&proved.event),
-        None => format!("event {}", proof.index() + 1),
+    let number = proof.index() + 1;
+    let event = match (proved, hash) {
+        (Some(proved), _) => event_line(&proved.event),
+        (None, Some(hash)) => format!("event {number}, with the hash {hash}"),
+        (None, None) => format!("event {number}"),
     };
     let root = Hash(tree.root().0);
     format!(

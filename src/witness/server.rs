@@ -38,16 +38,25 @@ struct Shared {
 /// State of a log in this process.
 #[derive(Default)]
 struct Log {
-    /// The last checkpoint that was kept for monitors, with its time in seconds.
+    /// The last checkpoint that was kept for monitors, with the time of its cosignature in seconds.
     published: Option<(Checkpoint, u64)>,
     /// The conflicts that were logged.
     conflicts: BTreeSet<(u64, Hash)>,
+    /// Number of conflicts that were neither kept nor logged since one was logged, and the monotonic time at
+    /// which one was logged.
+    unkept: (u64, Option<Duration>),
+    /// Whether the last cosignature had a time after the time of the clock.
+    is_behind: bool,
 }
 
-/// Time in seconds after which the same checkpoint is kept again for monitors, with a newer cosignature.
-const PUBLISH: u64 = 60;
-/// Maximum number of conflicts that are logged between two cosigned checkpoints of a log.
+/// Difference in seconds between the time of a cosignature and the clock, above which the clock is logged as
+/// wrong.
+const BEHIND: u64 = 5 * 60;
+/// Maximum number of conflicts that are logged one by one between two cosigned checkpoints of a log. Anyone
+/// can send genuine checkpoints with invalid proofs.
 const CONFLICTS: usize = 64;
+/// Interval at which further conflicts are logged.
+const UNKEPT: Duration = Duration::from_mins(1);
 
 impl Server {
     pub(super) fn new(
@@ -92,9 +101,16 @@ impl Server {
         let now = u64::try_from(now).unwrap_or(0);
         let answer = shared.witness.cosign(&mut &shared.folder, &submission, now)?;
         match &answer {
-            Answer::Cosigned { checkpoint, .. } => log.publish(&shared.folder, checkpoint, now),
+            Answer::Cosigned {
+                checkpoint,
+                timestamp,
+                ..
+            } => {
+                log.compare_clock(*timestamp, now);
+                log.publish(&shared.folder, checkpoint, *timestamp);
+            }
             Answer::Refused(Refusal::Inconsistent(_)) => {
-                log.report(&shared.folder, submission.checkpoint())?;
+                log.report(&shared.folder, submission.checkpoint(), shared.clock.monotonic())?;
             }
             Answer::Refused(refusal) => tracing::debug!(%refusal, "a request was refused"),
         }
@@ -108,12 +124,42 @@ fn refused(refusal: Refusal) -> Answer {
 }
 
 impl Log {
-    /// Keeps a cosigned checkpoint for monitors. Anyone can repeat a request, so the same checkpoint is not
+    /// Logs once that the clock was set back, or was ahead before.
+    fn compare_clock(&mut self, timestamp: u64, now: u64) {
+        let is_behind = timestamp > now.saturating_add(BEHIND);
+        if is_behind && !self.is_behind {
+            let seconds = timestamp - now;
+            tracing::error!(
+                seconds,
+                "the clock is behind the time of the last cosignature, so cosignatures keep that time: correct the clock"
+            );
+        }
+        self.is_behind = is_behind;
+    }
+
+    /// Logs at most once a minute that more checkpoints are in conflict than can be remembered.
+    fn report_unkept(&mut self, checkpoint: &Checkpoint, now: Duration) {
+        let (unlogged, logged_at) = self.unkept;
+        if logged_at.is_some_and(|at| now < at + UNKEPT) {
+            self.unkept.0 = unlogged.saturating_add(1);
+            return;
+        }
+        self.unkept = (0, Some(now));
+        tracing::warn!(
+            log.origin = checkpoint.origin(),
+            log.size = checkpoint.size(),
+            log.root = %checkpoint.root(),
+            unlogged,
+            "refused a checkpoint that is not kept: {CONFLICTS} checkpoints in conflict were refused before it"
+        );
+    }
+
+    /// Keeps a cosigned checkpoint for monitors. Anyone can repeat a request, so the same cosignature is not
     /// written each time.
-    fn publish(&mut self, folder: &WitnessFolder, signed: &SignedCheckpoint, now: u64) {
+    fn publish(&mut self, folder: &WitnessFolder, signed: &SignedCheckpoint, timestamp: u64) {
         let checkpoint = signed.checkpoint();
         let published = self.published.as_ref();
-        if published.is_some_and(|(last, at)| last == checkpoint && now.abs_diff(*at) < PUBLISH) {
+        if published.is_some_and(|(last, at)| last == checkpoint && *at == timestamp) {
             return;
         }
         tracing::info!(
@@ -122,7 +168,7 @@ impl Log {
             "cosigned"
         );
         match folder.publish(signed) {
-            Ok(()) => self.published = Some((checkpoint.clone(), now)),
+            Ok(()) => self.published = Some((checkpoint.clone(), timestamp)),
             Err(error) => tracing::error!(%error, "the cosigned checkpoint cannot be kept for monitors"),
         }
         // Smaller checkpoints are refused with 409 from now on.
@@ -134,6 +180,7 @@ impl Log {
         &mut self,
         folder: &WitnessFolder,
         signed: &SignedCheckpoint,
+        now: Duration,
     ) -> Result<(), WitnessError<StateError>> {
         let checkpoint = signed.checkpoint();
         let mut store = folder;
@@ -141,6 +188,7 @@ impl Log {
         let cosigned = cosigned.unwrap_or(Latest {
             size: 0,
             root: Hash::EMPTY_ROOT,
+            time: 0,
         });
         let Some(conflict) = Conflict::between(cosigned, checkpoint) else {
             tracing::debug!("the proof of the cosigned checkpoint is invalid");
@@ -148,7 +196,11 @@ impl Log {
         };
         let key = (checkpoint.size(), checkpoint.root());
         let is_full = self.conflicts.len() >= CONFLICTS && conflict == Conflict::Unproved;
-        if is_full || !self.conflicts.insert(key) {
+        if is_full && !self.conflicts.contains(&key) {
+            self.report_unkept(checkpoint, now);
+            return Ok(());
+        }
+        if !self.conflicts.insert(key) {
             return Ok(());
         }
         let kept = folder.keep_conflict(conflict, signed);

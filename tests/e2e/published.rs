@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -128,7 +127,7 @@ pub(crate) async fn checkpoint(client: &Client, size: u64) -> SignedCheckpoint {
 }
 
 /// Returns the tiles of a plan, as the service serves them.
-async fn tiles(client: &Client, plan: &Plan) -> BTreeMap<Tile, Vec<u8>> {
+pub(crate) async fn tiles(client: &Client, plan: &Plan) -> BTreeMap<Tile, Vec<u8>> {
     let mut tiles = BTreeMap::new();
     for tile in plan.tiles() {
         let answer = client.get(&format!("/log/{tile}")).await.unwrap();
@@ -306,98 +305,4 @@ async fn a_log_that_is_not_published_has_no_checkpoints() {
         assert_eq!(found, expected);
     }
     drop(program);
-}
-
-#[tokio::test]
-async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_size() {
-    let folder = TempDir::new().unwrap();
-    let key = new_key(folder.path());
-    let mut seen: BTreeMap<u64, String> = BTreeMap::new();
-    let mut registered = 0;
-    for round in 0..6 {
-        let (program, client) = serve(folder.path()).await;
-        // The kill comes at another moment of the interval each time.
-        let kill = async {
-            tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
-            program.kill9().await;
-        };
-        let work = async {
-            while client
-                .register(&format!("p{registered}@example.com"))
-                .await
-                .is_ok()
-            {
-                registered += 1;
-                let Ok(answer) = client.get("/log/checkpoint").await else {
-                    break;
-                };
-                if let Ok(note) = answer.error_for_status() {
-                    let Ok(note) = note.text().await else { break };
-                    let signed = SignedCheckpoint::parse(note.as_bytes()).unwrap();
-                    let root = signed.checkpoint().root().to_string();
-                    let before = seen.insert(signed.checkpoint().size(), root.clone());
-                    assert!(before.is_none_or(|before| before == root));
-                }
-            }
-        };
-        futures::join!(kill, work);
-    }
-    let (_program, client) = serve(folder.path()).await;
-    client.register_for_sure("last@example.com").await;
-    let last = checkpoint(&client, registered + 1).await;
-    last.verify([&key]).unwrap();
-    let new = last.checkpoint();
-    for (size, root) in seen {
-        let plan = Plan::consistency(size, new.size()).unwrap();
-        let proof = plan.hashes(&mut tiles(&client, &plan).await).unwrap();
-        let root = root.parse().unwrap();
-        verify_consistency(&proof, size, &root, new.size(), &new.root()).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_restored_database_is_not_signed_over_other_events() {
-    let folder = TempDir::new().unwrap();
-    let key = new_key(folder.path());
-    let (program, client) = serve(folder.path()).await;
-    client.register_for_sure("a@example.com").await;
-    checkpoint(&client, 1).await;
-    program.terminate();
-    assert_eq!(program.wait(SOON).await, 0);
-    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
-    std::fs::create_dir(&backup).unwrap();
-    let copy = |from: &Path, to: &Path| {
-        for file in std::fs::read_dir(from).unwrap() {
-            let path = file.unwrap().path();
-            if path.is_file() {
-                std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
-            }
-        }
-    };
-    copy(&data, &backup);
-    let (program, client) = serve(folder.path()).await;
-    client.register_for_sure("b@example.com").await;
-    let lost = checkpoint(&client, 2).await;
-    program.kill9().await;
-
-    std::fs::remove_dir_all(&data).unwrap();
-    std::fs::create_dir(&data).unwrap();
-    copy(&backup, &data);
-    let (program, client) = serve(folder.path()).await;
-    let refused = async |reason: &str| {
-        wait_until(SOON, reason, async || program.stderr().contains(reason)).await;
-    };
-    refused("a checkpoint of 2 entries has been signed, but the log ends at 1").await;
-    for n in 0..3 {
-        client.register_for_sure(&format!("c{n}@example.com")).await;
-    }
-    refused("the first 2 entries of the log have another root").await;
-    let metrics = text(&client, "/metrics").await;
-    assert!(
-        metrics.contains("patients_checkpoint_signer_stopped 1"),
-        "{metrics}"
-    );
-    let newest = checkpoint(&client, 1).await;
-    assert_eq!(newest.checkpoint().size(), 1);
-    lost.verify([&key]).unwrap();
 }

@@ -15,6 +15,7 @@ use crate::client::{Client, id_of};
 use crate::published::{publishing, text};
 use crate::rig::{SOON, sqlite};
 use crate::settings::ended;
+use crate::signer::end_leases;
 use crate::tlog_proof::checked;
 use crate::witness::Witness;
 
@@ -61,23 +62,46 @@ fn run(command: &mut Command, words: &[&str]) -> (i32, String) {
 async fn kill_often(folder: &Path, witnesses: &str, id: &str) -> BTreeMap<u64, String> {
     let mut seen: BTreeMap<u64, String> = BTreeMap::new();
     for round in 0..3 {
+        end_leases(folder);
         let (program, client) = serve(folder, witnesses).await;
-        // The kill comes at another moment of the interval each time.
+        let before = match seen.keys().last() {
+            Some(size) => *size,
+            None => newest(&client).await.unwrap().checkpoint().size(),
+        };
+        let (signed, is_signed) = tokio::sync::oneshot::channel();
+        // The kill comes after this process has signed, at another moment of the interval each time.
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
+            is_signed.await.unwrap();
+            tokio::time::sleep(Duration::from_millis(37 * round)).await;
             program.kill9().await;
         };
         let work = async {
+            let mut signed = Some(signed);
             while client.get(&format!("/patients/{id}")).await.is_ok() {
-                if let Some(signed) = newest(&client).await {
-                    let (size, root) = (signed.checkpoint().size(), signed.checkpoint().root().to_string());
-                    let before = seen.insert(size, root.clone());
-                    assert!(before.is_none_or(|before| before == root), "two roots of {size}");
+                if let Some(note) = newest(&client).await {
+                    let (size, root) = (note.checkpoint().size(), note.checkpoint().root().to_string());
+                    let earlier = seen.insert(size, root.clone());
+                    assert!(
+                        earlier.is_none_or(|earlier| earlier == root),
+                        "two roots of {size}"
+                    );
+                    if size > before
+                        && let Some(signed) = signed.take()
+                    {
+                        signed.send(()).unwrap();
+                    }
                 }
             }
+            assert!(
+                signed.is_none(),
+                "round {round}: the process ended before it signed"
+            );
         };
-        futures::join!(kill, work);
+        tokio::time::timeout(SOON, futures::future::join(kill, work))
+            .await
+            .unwrap();
     }
+    end_leases(folder);
     seen
 }
 

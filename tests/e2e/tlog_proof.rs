@@ -104,16 +104,10 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     let (code, output) = checked(&file, &["--key", &vkey, "--quorum", "1"]);
     assert!(code == 1, "no witness is given: {output}");
     let changed = folder.path().join("changed.tlog-proof");
-    // A receipt does not contain the event.
-    let receipt = text(&client, &format!("/patients/{}/receipt", id_of(&created))).await;
-    std::fs::write(&changed, &receipt).unwrap();
-    assert_eq!(checked(&changed, &trusted).0, 1);
     let events: Value = client.get("/events?limit=2").await.unwrap().json().await.unwrap();
     let [first, second] = [0, 1].map(|n| events[n]["hash"].as_str().unwrap());
-    for (hash, expected) in [(first, 0), (second, 1)] {
-        let (code, output) = checked(&changed, &[&trusted[..], &["--hash", hash]].concat());
-        assert_eq!(code, expected, "{output}");
-    }
+    let hashes = [first, second];
+    a_receipt_states_the_hash_of_its_event(folder.path(), &client, id_of(&created), hashes, &trusted).await;
     assert_eq!(checked(&file, &[&trusted[..], &["--hash", second]].concat()).0, 1);
     // The confirmation has a link to the receipt, and the hash.
     wait_until(SOON, "a confirmation has the receipt", async || {
@@ -124,24 +118,8 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
         texts.any(|text| text.contains("https://api.example.com/log/proof/1") && text.contains(first))
     })
     .await;
-    // An erasure is proved in the same way.
-    let path = format!("/patients/{}/erasure", id_of(&created));
-    let erased = client.post_json(&path, &json!({ "reason": "request" })).await;
-    assert!(erased.status().is_success());
-    let path = format!("{path}/certificate?format=");
-    assert_eq!(client.get(&format!("{path}pdf")).await.unwrap().status(), 422);
-    let path = format!("{path}tlog-proof");
-    wait_until(SOON, "the erasure is proved", async || {
-        client.get(&path).await.unwrap().status() == 200
-    })
-    .await;
-    let erasure = folder.path().join("erasure.tlog-proof");
-    std::fs::write(&erasure, text(&client, &path).await).unwrap();
-    let (code, output) = checked(&erasure, &trusted);
-    assert!(
-        code == 0 && output.contains("(PatientErased of patient "),
-        "{output}"
-    );
+    let other = events[1]["aggregate_id"].as_str().unwrap();
+    an_erasure_is_proved(folder.path(), &client, [id_of(&created), other], &trusted).await;
 
     let note = folder.path().join("checkpoint");
     std::fs::write(&note, text(&client, "/log/checkpoint").await).unwrap();
@@ -157,8 +135,70 @@ async fn a_tlog_proof_is_checked_with_keys_alone_and_each_changed_bit_is_noticed
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 
     mirrors_have_the_same_files(folder.path(), &client, &trusted);
+    let earlier = folder.path().join("earlier");
+    std::fs::write(&earlier, text(&client, "/log/checkpoints/5").await).unwrap();
+    the_script_checks_a_mirror(&folder.path().join("local"), &earlier, &trusted);
 
-    each_changed_bit_is_noticed(&file, &changed, &trusted);
+    each_changed_bit_is_noticed(&file, &changed, 101, &trusted);
+}
+
+/// Checks the receipt of the first patient, and the proof of the same event by position.
+async fn a_receipt_states_the_hash_of_its_event(
+    folder: &Path,
+    client: &Client,
+    id: &str,
+    [first, second]: [&str; 2],
+    trusted: &[&str],
+) {
+    let [file, changed] = ["receipt.tlog-proof", "changed.tlog-proof"].map(|name| folder.join(name));
+    let receipt = text(client, &format!("/patients/{id}/receipt")).await;
+    let by_position = text(client, "/log/proof/1").await;
+    for (proof, expected) in [(by_position, 1), (receipt, 0)] {
+        std::fs::write(&file, proof).unwrap();
+        let (code, output) = checked(&file, trusted);
+        assert_eq!(code, expected, "{output}");
+        let stated = format!("event 1, with the hash {first}");
+        assert!(
+            code == 1 || output.contains(&stated) && output.contains("compare it"),
+            "{output}"
+        );
+        for (hash, expected) in [(first, 0), (second, 1)] {
+            let (code, output) = checked(&file, &[trusted, &["--hash", hash]].concat());
+            assert_eq!(code, expected, "{output}");
+        }
+    }
+    each_changed_bit_is_noticed(&file, &changed, 211, trusted);
+}
+
+/// Erases the first of two patients. The erasure is proved in the same way, by the API and by the command.
+async fn an_erasure_is_proved(folder: &Path, client: &Client, [id, other]: [&str; 2], trusted: &[&str]) {
+    let path = format!("/patients/{id}/erasure");
+    let erased = client.post_json(&path, &json!({ "reason": "request" })).await;
+    assert!(erased.status().is_success());
+    let path = format!("{path}/certificate?format=");
+    assert_eq!(client.get(&format!("{path}pdf")).await.unwrap().status(), 422);
+    let path = format!("{path}tlog-proof");
+    wait_until(SOON, "the erasure is proved", async || {
+        client.get(&path).await.unwrap().status() == 200
+    })
+    .await;
+    let [served, written] = ["served", "written"].map(|name| folder.join(format!("{name}.tlog-proof")));
+    std::fs::write(&served, text(client, &path).await).unwrap();
+    let certify = |id: &str| {
+        let mut command = publishing(folder, "erase --format tlog-proof --certificate");
+        ended(command.arg(id).arg("--output").arg(&written))
+    };
+    let (code, stdout, stderr) = certify(id);
+    assert!(code == 0 && stdout.contains("proves:"), "{stdout}{stderr}");
+    for file in [&served, &written] {
+        let (code, output) = checked(file, trusted);
+        assert!(
+            code == 0 && output.contains("(PatientErased of patient "),
+            "{output}"
+        );
+    }
+    let (code, _, stderr) = certify(other);
+    assert!(code == 1 && stderr.contains("was not erased"), "{stderr}");
 }
 
 /// Makes a mirror from the database and a mirror from the server, and compares them.
@@ -174,6 +214,18 @@ fn mirrors_have_the_same_files(folder: &Path, client: &Client, trusted: &[&str])
         code == 0 && output.contains("7 events; 2 files were written"),
         "{output}"
     );
+    // The machine of the service has the key.
+    let mut own = publishing(folder, "audit mirror own");
+    let (code, stdout, stderr) = ended(&mut own);
+    assert!(
+        code == 0 && stdout.contains("7 events; 2 files"),
+        "{stdout}{stderr}"
+    );
+    let (code, _, stderr) = ended(own.env_remove("LOG_KEY_FILE"));
+    assert!(code == 1 && stderr.contains("--key"), "{stderr}");
+    let mut without = publishing(folder, "audit mirror third --from http://127.0.0.1:1/log");
+    let (code, _, stderr) = ended(&mut without);
+    assert!(code == 2 && stderr.contains("--key"), "{stderr}");
     let url = client.url("/log");
     let (code, output) = mirror(&remote, &["--from", &url]);
     assert_eq!(code, 0, "{output}");
@@ -189,10 +241,58 @@ fn mirrors_have_the_same_files(folder: &Path, client: &Client, trusted: &[&str])
     }
 }
 
-/// Checks the proof with one bit changed in bytes from its beginning to its end.
-fn each_changed_bit_is_noticed(file: &Path, changed: &Path, trusted: &[&str]) {
+/// Checks a mirror with `docs/verify.py`, and the mirror with one bit changed in each file. `earlier` is a
+/// file with an earlier checkpoint.
+fn the_script_checks_a_mirror(mirror: &Path, earlier: &Path, trusted: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.py");
+    let check = |words: &[&str]| {
+        let mut command = Command::new("python3");
+        let output = command
+            .arg(&script)
+            .arg("mirror")
+            .arg(mirror)
+            .args(words)
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!said.contains("Traceback"), "{said}");
+        (output.status.code().unwrap(), said)
+    };
+    let from = ["--from", earlier.to_str().unwrap()];
+    let (code, said) = check(&[trusted, &from].concat());
+    assert!(code == 0 && said.contains(" continues 5:"), "{said}");
+    assert_eq!(check(&from).0, 3);
+    let genuine = std::fs::read(earlier).unwrap();
+    for name in files(mirror).keys() {
+        let path = mirror.join(name);
+        let content = std::fs::read(&path).unwrap();
+        let mut changed = content.clone();
+        changed[content.len() / 2] ^= 1;
+        std::fs::write(&path, changed).unwrap();
+        let (code, said) = check(trusted);
+        assert_eq!(code, 1, "{}: {said}", path.display());
+        std::fs::write(&path, content).unwrap();
+    }
+    // A checkpoint of another log that is signed with the same key.
+    let key = tlog::KeyFile::new(mirror.with_file_name("log.key"));
+    let key = key.load(crate::published::ORIGIN).unwrap();
+    let other = transparency::Hash::leaf(b"other");
+    for size in [0, 5, 7, 8] {
+        let other = transparency::checkpoint::Checkpoint::new(crate::published::ORIGIN, size, other).unwrap();
+        let other = transparency::checkpoint::SignedCheckpoint::sign(other, &key).unwrap();
+        std::fs::write(earlier, other.to_string()).unwrap();
+        let (code, said) = check(&[trusted, &from].concat());
+        assert_eq!(code, 1, "{size}: {said}");
+    }
+    std::fs::write(earlier, genuine).unwrap();
+    std::fs::remove_file(mirror.join("checkpoint")).unwrap();
+    assert_eq!(check(trusted).0, 2);
+}
+
+/// Checks the proof with one bit changed in every `step`th byte.
+fn each_changed_bit_is_noticed(file: &Path, changed: &Path, step: usize, trusted: &[&str]) {
     let proof = std::fs::read(file).unwrap();
-    for at in (0..proof.len()).step_by(101) {
+    for at in (0..proof.len()).step_by(step) {
         let mut proof = proof.clone();
         proof[at] ^= 1;
         std::fs::write(changed, proof).unwrap();

@@ -26,8 +26,25 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Starts a witness of the log with this key.
+    /// Starts a witness of the log with this key, which is in the environment.
     pub(crate) async fn start(name: &str, log: &VerifierKey) -> Self {
+        Self::start_with(name, |command| {
+            command.env("WITNESS_LOG_KEYS", log.to_string());
+        })
+        .await
+    }
+
+    /// Starts a witness of the log with these keys, which are arguments.
+    pub(crate) async fn of_keys(name: &str, keys: &[&VerifierKey]) -> Self {
+        Self::start_with(name, |command| {
+            for key in keys {
+                command.args(["--log-key", &key.to_string()]);
+            }
+        })
+        .await
+    }
+
+    async fn start_with(name: &str, keys: impl FnOnce(&mut Command)) -> Self {
         let folder = TempDir::new().unwrap();
         let place = folder.path().to_str().unwrap();
         let (code, key, stderr) = ended(witness_command(&["key", "new", name, "--folder", place]));
@@ -38,8 +55,8 @@ impl Witness {
         let mut command = patients("witness");
         command
             .args(["serve", "--folder", place])
-            .env("WITNESS_LOG_KEYS", log.to_string())
             .env("HTTP_ADDR", format!("127.0.0.1:{port}"));
+        keys(&mut command);
         let program = Program::start(&command);
         let witness = Self {
             key: key.trim().parse().unwrap(),
@@ -64,14 +81,19 @@ impl Witness {
     }
 
     /// Sends a request. Returns the status and the body.
-    async fn post(&self, body: &str) -> reqwest::Result<(u16, String)> {
+    pub(crate) async fn post(&self, body: &str) -> reqwest::Result<(u16, String)> {
         let url = format!("http://127.0.0.1:{}/add-checkpoint", self.port);
         let client = http_client().build().unwrap();
         let answer = client.post(url).body(body.to_owned()).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
-    fn file(&self, suffix: &str) -> std::path::PathBuf {
+    /// What the witness has logged.
+    pub(crate) fn stderr(&self) -> String {
+        self.program.stderr()
+    }
+
+    pub(crate) fn file(&self, suffix: &str) -> std::path::PathBuf {
         let path = monitoring_path(ORIGIN);
         let hash = path.split('/').next().unwrap();
         self.folder.path().join(format!("{hash}.{suffix}"))
@@ -83,12 +105,12 @@ fn witness_command(words: &[&str]) -> &'static mut Command {
     command.args(words)
 }
 
-fn hex(root: Hash) -> String {
+pub(crate) fn hex(root: Hash) -> String {
     root.0.map(|byte| format!("{byte:02x}")).concat()
 }
 
 /// Runs `patients audit watch --once`. Returns the exit code and the output.
-fn watch(client: &Client, state: &Path, words: &[&str]) -> (i32, String) {
+pub(crate) fn watch(client: &Client, state: &Path, words: &[&str]) -> (i32, String) {
     let mut command = patients("audit");
     command
         .args(["watch", "--once", "--from", &client.url("/log"), "--state"])
@@ -187,6 +209,8 @@ async fn witnesses_cosign_checkpoints_and_none_that_is_down_delays_them() {
     let published = SignedCheckpoint::parse(&published).unwrap();
     assert_eq!(published.verify([&key, &witness.key]).unwrap().len(), 2);
 
+    a_witness_whose_clock_went_back_keeps_its_last_time(&mut witness, &of_log).await;
+
     // Another process cannot use the same folder.
     let place = witness.folder.path().to_str().unwrap().to_owned();
     let mut second = patients("witness");
@@ -218,102 +242,50 @@ async fn only_another_root_of_the_cosigned_size_is_reported(witness: &Witness, f
     })
     .await;
     assert_eq!(witness.program.stderr().matches("refused a fork").count(), 1);
+    // Anyone can fill the places for conflicts without evidence. Further ones are still logged.
+    for size in 100..166 {
+        let other = Checkpoint::new(ORIGIN, size, Hash::leaf(b"other")).unwrap();
+        let other = SignedCheckpoint::sign(other, &key).unwrap();
+        let request = AddCheckpoint::new(2, vec![], other).to_string();
+        assert_eq!(witness.post(&request).await.unwrap().0, 422);
+    }
+    let files = std::fs::read_dir(witness.folder.path()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".unproved")).count(), 63);
+    wait_until(SOON, "a conflict that is not kept is logged", async || {
+        witness
+            .program
+            .stderr()
+            .contains("refused a checkpoint that is not kept")
+    })
+    .await;
 }
 
-#[tokio::test]
-async fn a_log_rewritten_with_its_old_key_is_caught_by_a_witness_and_by_a_monitor() {
-    let folder = TempDir::new().unwrap();
-    let key = new_key(folder.path());
-    let witness = Witness::start("w.example.org", &key).await;
-    let (address, port) = (witness.address(), free_port());
-    let settings = [("WITNESSES", address.as_str())];
-    let (program, client) = serve_with(folder.path(), port, &settings).await;
-    let state = folder.path().join("seen");
-    let (vkey, wkey) = (key.to_string(), witness.key.to_string());
-    let trusted = ["--key", &vkey, "--witness", &wkey];
-    let (code, output) = watch(&client, &state, &trusted);
-    assert_eq!(code, 2, "no checkpoint yet: {output}");
-    for n in 0..3 {
-        client.register_for_sure(&format!("p{n}@example.com")).await;
-    }
-    checkpoint(&client, 3).await;
-    wait_until(SOON, "the witness has cosigned", async || {
-        watch(&client, &state, &trusted).0 == 0
+/// Restarts a witness that has cosigned 2 events, by a clock that was an hour ahead of the present one.
+async fn a_witness_whose_clock_went_back_keeps_its_last_time(
+    witness: &mut Witness,
+    of_log: &SignedCheckpoint,
+) {
+    witness.program.kill9().await;
+    let state = witness.file("state");
+    let content = std::fs::read_to_string(&state).unwrap();
+    let (tree, time) = content.split_once("time ").unwrap();
+    let later = time.trim().parse::<u64>().unwrap() + 3600;
+    std::fs::write(&state, format!("{tree}time {later}\n")).unwrap();
+    witness.program.restart().await;
+    let request = AddCheckpoint::new(2, vec![], of_log.clone()).to_string();
+    wait_until(SOON, "the witness cosigns", async || {
+        witness.post(&request).await.is_ok_and(|answer| answer.0 == 200)
     })
     .await;
-    let seen = std::fs::read(&state).unwrap();
-    let seen = SignedCheckpoint::parse(&seen).unwrap();
-    assert_eq!(seen.checkpoint().size(), 3);
-    let other = SigningKey::from_seed(ORIGIN, &[9; 32]).unwrap();
-    let other = other.verifier().to_string();
-    let (code, output) = watch(&client, &folder.path().join("other"), &["--key", &other]);
-    assert_eq!(code, 7, "{output}");
-    program.kill9().await;
-
-    // Somebody has the key, and puts another log in its place.
-    let rewritten = TempDir::new().unwrap();
-    new_key(rewritten.path());
-    std::fs::copy(folder.path().join("log.key"), rewritten.path().join("log.key")).unwrap();
-    let (program, client) = serve_with(rewritten.path(), port, &settings).await;
-    client.register_for_sure("q0@example.com").await;
-    checkpoint(&client, 1).await;
-    let (code, output) = watch(&client, &state, &trusted);
-    assert!(
-        code == 6 && output.contains("the log has shrunk"),
-        "{code}: {output}"
-    );
-    for n in 1..4 {
-        client.register_for_sure(&format!("q{n}@example.com")).await;
-    }
-    let forked = checkpoint(&client, 4).await;
-    let (code, output) = watch(&client, &state, &trusted);
-    assert!(code == 5 && output.contains("fork"), "{code}: {output}");
-    assert_eq!(std::fs::read(&state).unwrap(), seen.to_string().into_bytes());
-    let shrunken = std::fs::read(folder.path().join("seen.shrunk")).unwrap();
-    let shrunken = SignedCheckpoint::parse(&shrunken).unwrap();
-    assert_eq!(shrunken.checkpoint().size(), 1);
-    let evidence = folder.path().join("seen.fork");
-    let kept = SignedCheckpoint::parse(&std::fs::read(&evidence).unwrap()).unwrap();
-    assert_eq!(kept.checkpoint(), forked.checkpoint());
-    kept.verify([&key]).unwrap();
-    // Evidence that cannot be written is printed, and hides no alarm.
-    std::fs::remove_file(&evidence).unwrap();
-    std::fs::create_dir(&evidence).unwrap();
-    let (code, output) = watch(&client, &state, &trusted);
-    let is_printed = [seen.to_string(), forked.checkpoint().to_string()].map(|note| output.contains(&note));
-    assert!(code == 5 && is_printed == [true, true], "{code}: {output}");
-
-    // The sizes differ, so a witness cannot tell the fork from an invalid proof.
-    let unproved = format!("4.{}.unproved", hex(forked.checkpoint().root()));
-    wait_until(SOON, "the witness refuses the fork", async || {
-        let logged = witness.program.stderr().contains("refused a checkpoint");
-        logged && witness.file(&unproved).exists()
+    let (_, cosignature) = witness.post(&request).await.unwrap();
+    let mut cosigned = of_log.clone();
+    cosigned.add(cosignature.trim_end().parse().unwrap()).unwrap();
+    assert_eq!(cosigned.verify([&witness.key]).unwrap()[0].timestamp, Some(later));
+    wait_until(SOON, "the clock is logged", async || {
+        witness
+            .stderr()
+            .contains("the clock is behind the time of the last cosignature")
     })
     .await;
-    let (code, output) = watch(&client, &folder.path().join("third"), &trusted);
-    assert!(
-        code == 2 && output.contains("too few witnesses"),
-        "{code}: {output}"
-    );
-    wait_until(SOON, "the signer reports the refusal", async || {
-        program.stderr().contains("the witness refuses the checkpoint")
-    })
-    .await;
-    let newest = checkpoint(&client, 4).await;
-    newest.verify([&witness.key]).unwrap_err();
-    let metrics = text(&client, "/metrics").await;
-    assert!(metrics.contains("patients_checkpoint_quorum_size 0"), "{metrics}");
-    let answer = client.get("/log/proof/1").await.unwrap();
-    assert_eq!(answer.status(), 404, "no checkpoint has its quorum");
-
-    // A log that cannot be read is silent.
-    program.kill9().await;
-    let mut command = patients("audit");
-    command.args(["watch", "--from", &client.url("/log"), "--key", &vkey]);
-    command.args(["--every", "50ms", "--silence", "300ms"]);
-    let (code, stdout, stderr) = ended(&mut command);
-    assert!(
-        code == 8 && stderr.contains("silence"),
-        "{code}: {stdout}{stderr}"
-    );
 }

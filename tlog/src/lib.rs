@@ -69,7 +69,7 @@ pub use key_file::{KeyFile, KeyFileError};
 pub use metrics::MeteredLog;
 pub use mirror::{Mirror, MirrorError, Mirrored};
 pub use monitor::{Alarm, MAX_AHEAD, Monitor, MonitorError, Seen};
-pub use proved_event::{ProvedEvent, ProvedEventError};
+pub use proved_event::{ProvedEvent, ProvedEventError, stated_hash};
 pub use published::{NoProof, PublishedLog};
 pub use signer::{AdoptError, Outcome, SignError, SignedLog, Signer, adopt};
 pub use source::{LogSource, RemoteLog, SourceError};

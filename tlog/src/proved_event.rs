@@ -45,7 +45,7 @@ impl ProvedEvent {
     ///
     /// [`ProvedEventError`].
     pub fn of(proof: &TlogProof) -> Result<Option<Self>, ProvedEventError> {
-        let Some(extra) = proof.extra() else {
+        let Some(extra) = proof.extra().filter(|_| stated_hash(proof).is_none()) else {
             return Ok(None);
         };
         let proved: Self = serde_json::from_slice(extra)?;
@@ -65,7 +65,36 @@ impl ProvedEvent {
     }
 }
 
+/// The extra data of a receipt: the hash of the event, without the event.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatedHash {
+    hash: Hash,
+}
+
+/// Returns the hash of the event that a receipt states. Nothing in the file authenticates that this is the
+/// hash of a certain event.
+#[must_use]
+pub fn stated_hash(proof: &TlogProof) -> Option<Hash> {
+    let stated: StatedHash = serde_json::from_slice(proof.extra()?).ok()?;
+    Some(stated.hash)
+}
+
 impl PublishedLog {
+    /// Proves the event at a position, and adds its hash as extra data: see [`stated_hash`].
+    ///
+    /// # Errors
+    ///
+    /// [`NoProof`].
+    pub async fn prove_hash(&self, log: &EventLog, position: Position) -> Result<TlogProof, NoProof> {
+        let proof = self.prove(position).await?;
+        let events = log.at(&[position]).await.map_err(TlogError::from)?;
+        let hash = events.first().map(|event| event.hash);
+        let hash = hash.ok_or(TlogError::Size(position.get()))?;
+        let extra = serde_json::to_vec(&StatedHash { hash }).map_err(|_| NoProof::TooLong(position))?;
+        proof.with_extra(extra).map_err(|_| NoProof::TooLong(position))
+    }
+
     /// Proves the event at a position, and adds it as extra data: see [`ProvedEvent`].
     ///
     /// # Errors

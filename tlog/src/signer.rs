@@ -26,6 +26,10 @@ pub use adopt::{AdoptError, adopt};
 /// expires.
 const LEASE_DURATION: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
+/// Number of intervals after which a state file that another process has locked is logged. A process that
+/// stops can hold the lock for a moment.
+const LOCKED: u32 = 3;
+
 /// A log whose checkpoints are signed.
 pub trait SignedLog: Send + Sync {
     /// Name of the lease of the signer.
@@ -85,8 +89,10 @@ pub enum Outcome {
     Signed(u64),
     /// The newest checkpoint covers the whole log, which has this size (0 if the log is empty).
     UpToDate(u64),
-    /// Another process holds the lease or has locked the state file.
+    /// Another process holds the lease.
     Elsewhere,
+    /// Another process has locked the state file.
+    Locked,
 }
 
 /// Reason why no checkpoint was signed.
@@ -220,6 +226,7 @@ impl<L: SignedLog> Signer<L> {
         let mut due = Duration::ZERO;
         let mut reported = None;
         let mut is_reviewed = false;
+        let mut locked: Option<(Duration, bool)> = None;
         loop {
             let now = self.clock.monotonic();
             let outcome = match lease.hold().await {
@@ -244,8 +251,22 @@ impl<L: SignedLog> Signer<L> {
                 }
                 Err(error) => Err(error.into()),
             };
+            if !matches!(outcome, Ok(Outcome::Locked)) {
+                locked = None;
+            }
             match outcome {
                 Ok(Outcome::Elsewhere) => {}
+                Ok(Outcome::Locked) => {
+                    let (since, is_logged) = locked.get_or_insert((now, false));
+                    if !*is_logged && now >= *since + interval * LOCKED {
+                        *is_logged = true;
+                        tracing::warn!(
+                            path = %self.state.path().display(),
+                            "no checkpoint is signed: this process holds the lease, but another process has \
+                             locked the state file"
+                        );
+                    }
+                }
                 Ok(outcome) => {
                     due = now + interval;
                     if reported.take().is_some() {
@@ -305,7 +326,7 @@ impl<L: SignedLog> Signer<L> {
     /// [`SignError`].
     pub async fn sign(&self, lease: &mut Lease) -> Result<Outcome, SignError> {
         let Some(locked) = self.state.lock()? else {
-            return Ok(Outcome::Elsewhere);
+            return Ok(Outcome::Locked);
         };
         let (checkpoints, tiles) = (self.published.checkpoints(), self.published.tiles());
         let origin = checkpoints.origin();

@@ -38,7 +38,8 @@ pub enum StateError {
     },
     /// The state is older than a checkpoint that was made with it.
     #[error(
-        "the state file {} is missing or was restored from a backup: the checkpoint of {newest} events beside it          is newer. Do not remove that checkpoint; see \"Loss of a witness\" in docs/audit.md",
+        "the state file {} is missing or was restored from a backup: the checkpoint of {newest} events beside it is \
+         newer. Do not remove that checkpoint; see \"Loss of a witness\" in docs/audit.md",
         path.display()
     )]
     Behind {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use eventstore::private;
-use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
+use transparency::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use transparency::note::MAX_NOTE_LEN;
 use transparency::witness::{Latest, Store, monitoring_path};
 
@@ -22,10 +22,13 @@ pub fn witness_key_file(folder: &Path) -> KeyFile {
 
 /// Maximum number of kept conflicts of a log, for each kind of conflict.
 const CONFLICTS: usize = 64;
+/// Beginning of the line with the time in a state.
+const TIME: &str = "time ";
 
 /// The locked folder of a witness. For each log, the file `HASH.state` has the largest checkpoint that the
-/// witness may have cosigned, where `HASH` is the SHA-256 hash of the origin. The file is written and flushed
-/// before the witness returns a cosignature.
+/// witness may have cosigned, with the time of the last cosignature in the extension line `time SECONDS`.
+/// `HASH` is the SHA-256 hash of the origin. The file is written and flushed before the witness returns a
+/// cosignature.
 ///
 /// The file `HASH.checkpoint` has the last cosigned checkpoint. If it is newer than the state, the state was
 /// lost, and the witness cosigns nothing.
@@ -166,6 +169,18 @@ impl WitnessFolder {
     }
 }
 
+/// Returns the time of the last cosignature in a state, or 0 if the state has no time.
+fn time_of(state: &Checkpoint) -> Result<u64, CheckpointError> {
+    match state.extensions() {
+        [] => Ok(0),
+        [line] => {
+            let time = line.strip_prefix(TIME).and_then(|time| time.parse().ok());
+            time.ok_or(CheckpointError::Line)
+        }
+        _ => Err(CheckpointError::Line),
+    }
+}
+
 impl Store for &WitnessFolder {
     type Error = StateError;
 
@@ -193,9 +208,13 @@ impl Store for &WitnessFolder {
                 return Err(StateError::Io { path, error });
             }
         }
-        Ok(state.map(|state| Latest {
+        let Some(state) = state else {
+            return Ok(None);
+        };
+        Ok(Some(Latest {
             size: state.size(),
             root: state.root(),
+            time: time_of(&state).map_err(|error| StateError::Content { path, error })?,
         }))
     }
 
@@ -208,7 +227,8 @@ impl Store for &WitnessFolder {
             return Ok(true);
         }
         let path = self.file(origin, "state");
-        let state = match Checkpoint::new(origin, new.size, new.root) {
+        let state = Checkpoint::new(origin, new.size, new.root);
+        let state = match state.and_then(|state| state.with_extension(format!("{TIME}{}", new.time))) {
             Ok(state) => state,
             Err(error) => return Err(StateError::Content { path, error }),
         };

@@ -1,6 +1,7 @@
 //! The witnesses of a log: their addresses, and the requests for cosignatures.
 
 mod probe;
+mod round;
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +24,7 @@ use crate::metrics::MeteredLog;
 use crate::published::PublishedLog;
 
 pub use probe::{Probe, ProbeError};
+use round::Rounds;
 
 /// First and longest pause after a request. The first pause also follows a successful request.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -168,6 +170,7 @@ impl Witnesses {
         clock: &Arc<dyn Clock>,
         metrics: MeteredLog,
     ) -> impl Iterator<Item = Cosigner> {
+        let rounds = Rounds::default();
         self.addresses.iter().map(move |address| {
             metrics.witness(address.key.name());
             Cosigner {
@@ -177,6 +180,7 @@ impl Witnesses {
                 published: published.clone(),
                 clock: Arc::clone(clock),
                 metrics,
+                rounds: rounds.clone(),
                 known: 0,
             }
         })
@@ -239,7 +243,8 @@ impl AskError {
     }
 }
 
-/// Asks one witness to cosign each new checkpoint.
+/// Asks one witness to cosign checkpoints. All witnesses of a log are asked for the same checkpoint until it
+/// has its quorum.
 pub(crate) struct Cosigner {
     witness: WitnessAddress,
     policy: Arc<Policy>,
@@ -247,26 +252,36 @@ pub(crate) struct Cosigner {
     published: PublishedLog,
     clock: Arc<dyn Clock>,
     metrics: MeteredLog,
+    /// The checkpoint that all witnesses are asked to cosign.
+    rounds: Rounds,
     /// Size of the last checkpoint that the witness has cosigned for this process.
     known: u64,
 }
 
 impl Cosigner {
-    /// Asks the witness whenever `newest` changes to the size of a checkpoint. While it is `None`, another
-    /// process signs. Failed requests are repeated.
+    /// Asks the witness in each round. `newest` has the size of the newest checkpoint. While it is `None`,
+    /// another process signs. Failed requests are repeated.
     pub(crate) async fn follow(mut self, mut newest: watch::Receiver<Option<u64>>) {
         let name = self.witness.key.name().to_owned();
         let (mut pause, longest) = PAUSES;
         let mut cosigned: Option<(u64, Duration)> = None;
         let mut not_before = Duration::ZERO;
         let mut reported = None;
+        let mut round = self.rounds.changes();
         loop {
             let now = self.clock.monotonic();
-            let wanted = *newest.borrow_and_update();
-            let due = wanted.map(|size| match cosigned {
-                // Another process can have signed a larger checkpoint meanwhile.
-                Some((last, at)) if last >= size => (at + REFRESH).max(not_before),
-                _ => not_before,
+            round.mark_unchanged();
+            let size = *newest.borrow_and_update();
+            let due = size.map(|size| {
+                let (wanted, ends) = self.rounds.wanted(size, now);
+                let due = match cosigned {
+                    Some((last, at)) if last >= wanted => {
+                        let refresh = at + REFRESH;
+                        ends.map_or(refresh, |ends| ends.min(refresh))
+                    }
+                    _ => now,
+                };
+                due.max(not_before)
             });
             let wait = due.map(|due| due.saturating_sub(now));
             if wait != Some(Duration::ZERO) {
@@ -282,12 +297,17 @@ impl Cosigner {
                             return;
                         }
                     }
+                    () = round.changed() => {}
                     () = elapsed => {}
                 }
                 continue;
             }
-            match self.ask(wanted.unwrap_or_default()).await {
-                Ok(size) => {
+            let wanted = self.rounds.join(size.unwrap_or_default(), now);
+            match self.ask(wanted).await {
+                Ok((size, has_quorum)) => {
+                    if has_quorum {
+                        self.rounds.end(size);
+                    }
                     let time = self.clock.now().as_micros() / 1_000_000;
                     self.metrics.cosigned(&name, size, time);
                     if reported.take().is_some() {
@@ -321,16 +341,21 @@ impl Cosigner {
         }
     }
 
-    /// Asks the witness to cosign the newest checkpoint, and stores its cosignature. Returns the size, which
-    /// is at least `wanted`.
-    async fn ask(&mut self, wanted: u64) -> Result<u64, AskError> {
+    /// Asks the witness to cosign the checkpoint of the size `wanted`, and stores its cosignature. If the
+    /// witness has cosigned a larger checkpoint, asks for the newest checkpoint. Returns the cosigned size,
+    /// and whether this checkpoint has its quorum.
+    async fn ask(&mut self, wanted: u64) -> Result<(u64, bool), AskError> {
         let checkpoints = self.published.checkpoints();
         // What a witness states without a cosignature is believed only for this attempt.
         let mut known = self.known;
         for _ in 0..REQUESTS {
-            let newest = checkpoints.newest().await?.filter(|newest| newest.size >= wanted);
-            let newest = newest.ok_or(CosignError::Removed(wanted))?;
-            let (size, signed) = (newest.size, newest.parse()?);
+            let offered = if known > wanted {
+                checkpoints.newest().await?
+            } else {
+                checkpoints.of_size(wanted).await?
+            };
+            let offered = offered.ok_or(CosignError::Removed(wanted))?;
+            let (size, signed) = (offered.size, offered.parse()?);
             let plan = Plan::consistency(known, size).ok_or(AskError::Ahead { known, size })?;
             let proof = self.published.tiles().hashes(&plan).await?;
             let request = AddCheckpoint::new(known, proof, signed);
@@ -339,13 +364,18 @@ impl Cosigner {
                     // Only the cosignature of this witness is stored, whatever else it returns.
                     let own = self.witness.own(signatures);
                     let now = self.clock.now();
-                    if checkpoints.cosign(size, &own, &self.policy, now).await? {
+                    let has_quorum = checkpoints.cosign(size, &own, &self.policy, now).await?;
+                    if has_quorum {
                         self.metrics.quorum(size);
                     }
                     self.known = size;
-                    return Ok(size);
+                    return Ok((size, has_quorum));
                 }
-                Response::Conflict { size } => known = size,
+                // Witnesses of version 1.0.0 of the protocol answer in this way to another root.
+                Response::Conflict { size: stated } if stated == known => {
+                    return Err(AskError::Inconsistent { known, size });
+                }
+                Response::Conflict { size: stated } => known = stated,
                 Response::Unprocessable => return Err(AskError::Inconsistent { known, size }),
                 other => return Err(AskError::Rejected(other.status())),
             }

@@ -88,7 +88,8 @@ pub enum MergeError {
 }
 
 /// Adds the cosignatures of known witnesses to a checkpoint, and returns them. Signatures of unknown keys and
-/// plain signatures are ignored. A new cosignature replaces the earlier cosignature of the same witness.
+/// plain signatures are ignored. Of the cosignatures of one witness, the checkpoint keeps the one with the
+/// latest time.
 ///
 /// # Errors
 ///
@@ -111,7 +112,12 @@ pub fn merge<'k>(
         if verified.timestamp == Some(0) {
             return Err(MergeError::NoTime);
         }
-        merged.add(signature.clone())?;
+        // An invalid cosignature in the checkpoint is replaced.
+        let kept = merged.verify([verified.key]).ok();
+        let kept = kept.and_then(|kept| kept.first()?.timestamp);
+        if kept <= verified.timestamp {
+            merged.add(signature.clone())?;
+        }
         all.retain(|other: &Verified<'k>| other.key != verified.key);
         all.push(verified);
     }

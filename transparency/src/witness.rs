@@ -28,6 +28,30 @@ pub struct Latest {
     pub size: u64,
     /// Root of the tree.
     pub root: Hash,
+    /// Time of the last cosignature in seconds since 1970-01-01 UTC, or 0 if it is unknown.
+    pub time: u64,
+}
+
+/// Time in seconds within which the same tree is cosigned again with the same time. Anyone can repeat a
+/// request, so repeated requests must not each write the record.
+pub const REPEAT: u64 = 60;
+
+/// Maximum number of attempts to write the record while other processes change it.
+const ATTEMPTS: usize = 3;
+
+impl Latest {
+    /// Time of a cosignature of this tree after `before`, by a clock that shows `now`. The time never goes
+    /// back, because a cosignature states that this tree was the largest at that time.
+    fn cosigned_at(self, before: Option<Self>, now: u64) -> Self {
+        let last = before.map_or(0, |before| before.time);
+        let is_repeated = before.is_some_and(|before| (before.size, before.root) == (self.size, self.root));
+        let time = if is_repeated && now.saturating_sub(last) < REPEAT {
+            last
+        } else {
+            now.max(last)
+        };
+        Self { time, ..self }
+    }
 }
 
 /// Reason why a witness does not cosign a checkpoint.
@@ -58,8 +82,8 @@ pub enum Refusal {
     Inconsistent(ProofError),
 }
 
-/// Decides whether a witness cosigns a checkpoint, without any effect. Returns the state to record before the
-/// checkpoint is cosigned.
+/// Decides whether a witness cosigns a checkpoint, without any effect. Returns the tree to record before the
+/// checkpoint is cosigned, with the time of the last cosignature.
 ///
 /// `keys` are the keys of the log with the origin of the checkpoint, or `None` if the origin is unknown.
 /// `latest` is the recorded state for this origin.
@@ -80,14 +104,16 @@ pub fn decide(
 /// Decides about a checkpoint whose signature has been verified.
 fn decide_signed(latest: Option<Latest>, request: &AddCheckpoint) -> Result<Latest, Refusal> {
     let checkpoint = request.checkpoint().checkpoint();
-    let new = Latest {
-        size: checkpoint.size(),
-        root: checkpoint.root(),
-    };
     let old = latest.unwrap_or(Latest {
         size: 0,
         root: Hash::EMPTY_ROOT,
+        time: 0,
     });
+    let new = Latest {
+        size: checkpoint.size(),
+        root: checkpoint.root(),
+        time: old.time,
+    };
     if request.old_size() > new.size {
         return Err(Refusal::OldSize);
     }
@@ -140,6 +166,8 @@ pub enum Answer {
         /// The checkpoint with the verified signatures of the log and the cosignature. The witness publishes
         /// it at [`monitoring_path`].
         checkpoint: SignedCheckpoint,
+        /// Time of the cosignature in seconds since 1970-01-01 UTC.
+        timestamp: u64,
     },
     /// The witness has not cosigned the checkpoint.
     Refused(Refusal),
@@ -244,8 +272,9 @@ impl Witness {
         }
     }
 
-    /// Answers a verified request. `timestamp` is the current time in seconds since 1970-01-01 UTC. The new
-    /// state is recorded before the cosignature is returned.
+    /// Answers a verified request. `now` is the current time in seconds since 1970-01-01 UTC. If it is before
+    /// the time of the last cosignature, the new cosignature has the time of the last one. The new state is
+    /// recorded before the cosignature is returned.
     ///
     /// # Errors
     ///
@@ -255,29 +284,33 @@ impl Witness {
         &self,
         store: &mut S,
         submission: &Submission,
-        timestamp: u64,
+        now: u64,
     ) -> Result<Answer, WitnessError<S::Error>> {
         let Submission { request, signed } = submission;
         let origin = signed.checkpoint().origin();
-        let latest = store.latest(origin).map_err(WitnessError::Store)?;
-        let new = match decide_signed(latest, request) {
-            Ok(new) => new,
-            Err(refusal) => return Ok(Answer::Refused(refusal)),
-        };
-        let signature = self.key.sign(signed.checkpoint(), timestamp)?;
-        let mut checkpoint = signed.clone();
-        checkpoint
-            .add(signature.clone())
-            .map_err(|_| WitnessError::NoRoom)?;
-        // The cosignature is not returned before the record is durable.
-        if store.replace(origin, latest, new).map_err(WitnessError::Store)? {
-            return Ok(Answer::Cosigned {
-                signature,
-                checkpoint,
-            });
+        let mut size = 0;
+        for _ in 0..ATTEMPTS {
+            let latest = store.latest(origin).map_err(WitnessError::Store)?;
+            let new = match decide_signed(latest, request) {
+                Ok(new) => new.cosigned_at(latest, now),
+                Err(refusal) => return Ok(Answer::Refused(refusal)),
+            };
+            let signature = self.key.sign(signed.checkpoint(), new.time)?;
+            let mut checkpoint = signed.clone();
+            checkpoint
+                .add(signature.clone())
+                .map_err(|_| WitnessError::NoRoom)?;
+            // The cosignature is not returned before the record is durable.
+            if store.replace(origin, latest, new).map_err(WitnessError::Store)? {
+                return Ok(Answer::Cosigned {
+                    signature,
+                    checkpoint,
+                    timestamp: new.time,
+                });
+            }
+            // Another process has changed the record meanwhile.
+            size = latest.map_or(0, |latest| latest.size);
         }
-        let latest = store.latest(origin).map_err(WitnessError::Store)?;
-        let size = latest.map_or(0, |latest| latest.size);
         Ok(Answer::Refused(Refusal::Conflict { size }))
     }
 }

@@ -209,8 +209,10 @@ pub(super) async fn proof_in(
 fn receipt_described() -> Described {
     let described = Described::new(
         "Get the receipt of a registration",
-        "A proof that the log contains the registration of the patient, in the form of `GET /log/proof/{position}`. It contains \
-         no personal data, and stays available after the patient is deleted or erased.",
+        "A proof that the log contains the registration of the patient, in the form of `GET /log/proof/{position}`. The `extra` \
+         line has the hash of the event, as the JSON object `{\"hash\": …}`, so that the holder can check the file with the \
+         verifier key of the log alone. The file contains no personal data, and does not show which patient the event is about. \
+         It stays available after the patient is deleted or erased.",
     )
     .takes([fields::patient_id()]);
     answered(described, "The proof.", tlog_proof(), NO_STORE)
@@ -228,7 +230,7 @@ async fn receipt(State(api): State<Api>, PatientId(id): PatientId) -> Result<Res
     let position = registered
         .map_err(TlogError::from)?
         .ok_or(ApiError::PatientNotFound)?;
-    let proof = published.prove(position).await?;
+    let proof = published.prove_hash(&api.log, position).await?;
     Ok(proof_response(&proof))
 }
 

@@ -82,6 +82,11 @@ impl Backend {
         self.set_size(size).await;
     }
 
+    /// Number of events.
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Moves the head of the log.
     pub(crate) async fn set_size(&mut self, size: u64) {
         self.size = size;

@@ -33,6 +33,8 @@ pub(crate) struct FakeWitness {
     port: u16,
     /// The old and the new size of each request.
     requests: Arc<Mutex<Vec<(u64, u64)>>>,
+    /// Time before each response.
+    delay: Arc<Mutex<Duration>>,
     script: Arc<Script>,
 }
 
@@ -46,6 +48,7 @@ impl FakeWitness {
             key: key(seed),
             port: listener.local_addr().unwrap().port(),
             requests: Arc::default(),
+            delay: Arc::default(),
             script: Arc::new(script),
         };
         let serving = witness.clone();
@@ -85,6 +88,8 @@ impl FakeWitness {
         let Some(response) = (self.script)(&self.key, &request, index) else {
             return std::future::pending().await;
         };
+        let delay = *self.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
         Self::respond(&mut stream, &response).await;
     }
 
@@ -100,6 +105,11 @@ impl FakeWitness {
     pub(crate) fn address(&self) -> WitnessAddress {
         let (key, port) = (self.key.verifier(), self.port);
         format!("{key}=http://127.0.0.1:{port}").parse().unwrap()
+    }
+
+    /// Delays all responses.
+    fn delay(&self, delay: Duration) {
+        *self.delay.lock().unwrap() = delay;
     }
 
     pub(crate) fn requests(&self) -> Vec<(u64, u64)> {
@@ -212,6 +222,44 @@ async fn only_the_own_valid_cosignature_of_a_witness_is_stored() {
 }
 
 #[tokio::test]
+async fn a_witness_that_has_cosigned_a_larger_checkpoint_is_asked_for_the_newest() {
+    on_sqlite(async |mut backend| {
+        backend.grow(5).await;
+        backend.extend().await.unwrap();
+        backend.set_size(3).await;
+        let witness = FakeWitness::start(2, |key, request, _| {
+            Some(match request.old_size() {
+                0 => Response::Conflict { size: 4 },
+                _ => cosigned(key, request),
+            })
+        })
+        .await;
+        let files = Files::new();
+        let (key, published) = (files.key(), backend.published());
+        let mut is_stored = false;
+        // After the first request, another process signs a larger checkpoint.
+        let also = async || {
+            if !is_stored && !witness.requests().is_empty() {
+                let larger = Checkpoint::new(ORIGIN, 5, root(5)).unwrap();
+                let larger = SignedCheckpoint::sign(larger, &key).unwrap();
+                let now = eventstore::Timestamp::from_micros(1);
+                let stored = published.checkpoints().store(&larger, false, now);
+                stored.await.unwrap();
+                is_stored = true;
+            }
+            is_stored
+        };
+        until_quorum(&backend, &files, &[&witness], 5, also).await;
+        // The larger checkpoint can be stored before or after the first response.
+        let requests = witness.requests();
+        let (last, before) = requests.split_last().unwrap();
+        assert_eq!(*last, (4, 5));
+        assert!(before.iter().all(|request| *request == (0, 3)), "{before:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_slow_witness_delays_no_other_and_no_witness_is_asked_without_a_pause() {
     on_sqlite(async |mut backend| {
         backend.grow(3).await;
@@ -224,31 +272,83 @@ async fn a_slow_witness_delays_no_other_and_no_witness_is_asked_without_a_pause(
             })
         })
         .await;
-        let files = Files::new();
-        backend.grow(5).await;
-        backend.set_size(3).await;
-        let key = files.key();
-        let published = backend.published();
-        let mut is_stored = false;
-        // After the first request, another process signs a larger checkpoint, which this process does not
-        // know.
-        let also = async || {
-            if !is_stored && !witness.requests().is_empty() {
-                let larger = Checkpoint::new(ORIGIN, 5, root(5)).unwrap();
-                let larger = SignedCheckpoint::sign(larger, &key).unwrap();
-                let stored =
-                    published
-                        .checkpoints()
-                        .store(&larger, false, eventstore::Timestamp::from_micros(1));
-                stored.await.unwrap();
-                is_stored = true;
-            }
-            // The pauses of the failing witness are 1 s, 2 s and 4 s.
-            failing.requests().len() == 3
-        };
-        until_quorum(&backend, &files, &[&slow, &failing, &witness], 5, also).await;
+        // The pauses of the failing witness are 1 s, 2 s and 4 s.
+        let also = async || failing.requests().len() == 3;
+        until_quorum(&backend, &Files::new(), &[&slow, &failing, &witness], 3, also).await;
         assert_eq!(slow.requests(), [(0, 3)]);
-        assert_eq!(witness.requests(), [(0, 3), (0, 5)]);
+        assert_eq!(witness.requests(), [(0, 3), (0, 3)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn witnesses_of_different_speed_cosign_the_same_checkpoints_of_a_growing_log() {
+    on_sqlite(async |mut backend| {
+        backend.grow(1).await;
+        let files = Files::new();
+        let cosigning = |seed| FakeWitness::start(seed, |key, request, _| Some(cosigned(key, request)));
+        let fast = cosigning(2).await;
+        let slow = cosigning(3).await;
+        slow.delay(Duration::from_millis(400));
+        // A witness beyond the quorum, which never answers.
+        let silent = FakeWitness::start(4, |_, _, _| None).await;
+        let signer = with_witnesses(files.signer(&backend), &files, &[&fast, &slow, &silent], 2);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(signer.run("test".to_owned(), Duration::from_millis(20), stop.clone()));
+        let published = backend.published();
+        let mut reached = std::collections::BTreeSet::new();
+        wait_until(SOON, "several checkpoints have their quorum", async || {
+            // The log grows between any two requests.
+            let size = backend.size() + 1;
+            backend.grow(size).await;
+            let newest = published.checkpoints().newest_with_quorum().await.unwrap();
+            reached.extend(newest.map(|newest| newest.size));
+            reached.len() == 4
+        })
+        .await;
+        stop.cancel();
+        running.await.unwrap();
+        let sizes = |witness: &FakeWitness| {
+            let sizes = witness.requests().into_iter().map(|(_, size)| size);
+            sizes.take(4).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&fast), sizes(&slow));
+        let asked = |size| slow.requests().iter().any(|(_, asked)| *asked == size);
+        assert!(reached.into_iter().all(asked));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_witness_that_rejects_its_own_size_has_cosigned_another_root() {
+    on_sqlite(async |mut backend| {
+        backend.grow(3).await;
+        let files = Files::new();
+        // Witnesses of version 1.0.0 of the protocol answer in this way.
+        let witness = FakeWitness::start(2, |_, request, _| {
+            Some(Response::Conflict {
+                size: request.old_size().max(3),
+            })
+        })
+        .await;
+        let signer = with_witnesses(files.signer(&backend), &files, &[&witness], 1);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(signer.run("test".to_owned(), LONG, stop.clone()));
+        let series = format!(
+            "patients_witness_requests_total{{witness=\"{}\",outcome=\"inconsistent\"}} 1",
+            witness.key.verifier().name()
+        );
+        wait_until(SOON, "the refusal is counted", async || {
+            let mut registry = prometheus_client::registry::Registry::with_prefix("patients");
+            tlog::metrics::register(&mut registry);
+            let mut page = String::new();
+            prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+            page.contains(&series)
+        })
+        .await;
+        assert_eq!(witness.requests()[..2], [(0, 3), (3, 3)]);
+        stop.cancel();
+        running.await.unwrap();
     })
     .await;
 }

@@ -347,3 +347,26 @@ async fn a_monitor_remembers_the_last_quorum() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_monitor_whose_clock_goes_back_does_not_count_later_cosignatures() {
+    on_sqlite(async |mut backend| {
+        backend.grow(300).await;
+        backend.extend().await.unwrap();
+        let mut cosigned = signed(300, root(300));
+        let now = 1_000_000;
+        let cosignature = witness().sign(cosigned.checkpoint(), now).unwrap();
+        cosigned.add(cosignature).unwrap();
+        let source = Source::new(&backend, cosigned);
+        let mut monitor = Monitor::new(policy(1), None, None).unwrap();
+        let mut at = async |time| {
+            let seen = monitor.check(&source, time).await.unwrap();
+            (seen.attested_at, seen.is_ahead)
+        };
+        assert_eq!(at(now).await, (Some(now), false));
+        // Until the clock is correct, nothing shows that the log is not silent.
+        assert_eq!(at(now - 3600).await, (None, true));
+        assert_eq!(at(now + 1).await, (Some(now), false));
+    })
+    .await;
+}

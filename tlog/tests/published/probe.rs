@@ -51,7 +51,7 @@ async fn witness(latest: Option<Latest>, keys: Vec<VerifierKey>) -> FakeWitness 
 }
 
 const fn tree(size: u64, root: Hash) -> Latest {
-    Latest { size, root }
+    Latest { size, root, time: 0 }
 }
 
 #[tokio::test]

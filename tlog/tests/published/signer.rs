@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventstore::{EventLog, Lease, SystemClock};
+use eventstore::{EventLog, Lease, ManualClock, SystemClock, Timestamp};
 use tempfile::TempDir;
 use testkit::wait_until;
 use tlog::{AdoptError, KeyFile, KeyFileError, Outcome, SignError, Signer, TlogError, adopt};
@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use transparency::checkpoint::{Checkpoint, SignedCheckpoint};
 use transparency::note::SigningKey;
 
-use crate::backend::{Backend, ORIGIN, root};
+use crate::backend::{Backend, ORIGIN, on_sqlite, root};
 
 on_every_backend! {
     a_checkpoint_is_signed_whenever_the_log_has_moved,
@@ -55,15 +55,20 @@ impl Files {
     }
 
     pub(crate) async fn sign(&self, backend: &Backend) -> Result<Outcome, SignError> {
-        let mut lease = Lease::new(
-            backend.database.clone(),
-            SystemClock::shared(),
-            "test".into(),
-            "test".into(),
-            Duration::from_mins(1),
-        );
-        self.signer(backend).sign(&mut lease).await
+        self.signer(backend).sign(&mut lease(backend)).await
     }
+}
+
+fn lease(backend: &Backend) -> Lease {
+    let database = backend.database.clone();
+    let duration = Duration::from_mins(1);
+    Lease::new(
+        database,
+        SystemClock::shared(),
+        "test".into(),
+        "test".into(),
+        duration,
+    )
 }
 
 /// Returns the newest signed checkpoint.
@@ -94,7 +99,7 @@ async fn a_checkpoint_is_signed_whenever_the_log_has_moved(mut backend: Backend)
     assert_eq!(newest(&backend).await, before);
     // Another process of this machine is signing.
     let locked = files.file.state().lock().unwrap();
-    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Elsewhere);
+    assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Locked);
     drop(locked);
 }
 
@@ -121,6 +126,55 @@ async fn a_signer_that_was_killed_before_it_signed_signs_the_same_root(mut backe
         );
     }
     assert_eq!(newest(&backend).await.checkpoint().size(), 300);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_could_not_be_stored_is_already_in_the_state() {
+    on_sqlite(async |mut backend| {
+        let files = Files::new();
+        backend.grow(3).await;
+        files.sign(&backend).await.unwrap();
+        backend
+            .execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON log_checkpoints BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            )
+            .await;
+        backend.grow(5).await;
+        let refused = files.sign(&backend).await;
+        assert!(
+            matches!(refused, Err(SignError::Tlog(TlogError::Store(_)))),
+            "{refused:?}"
+        );
+        // The signature may have left the process, so no other root of this size is ever signed.
+        let state = Checkpoint::new(ORIGIN, 5, root(5)).unwrap();
+        assert_eq!(files.state(), Some(state.clone()));
+        assert_eq!(newest(&backend).await.checkpoint().size(), 3);
+        backend.execute("DROP TRIGGER refuse").await;
+        assert_eq!(files.sign(&backend).await.unwrap(), Outcome::Signed(5));
+        assert_eq!(*newest(&backend).await.checkpoint(), state);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_delays_no_checkpoint() {
+    on_sqlite(async |mut backend| {
+        let files = Files::new();
+        let start = Timestamp::from_micros(1_790_000_000_000_000);
+        let clock = ManualClock::at(start);
+        let sign = async |backend: &Backend| {
+            let log = EventLog::new(backend.database.clone());
+            let signer = Signer::new(log, files.key(), files.file.state(), clock.clone());
+            signer.sign(&mut lease(backend)).await.unwrap()
+        };
+        backend.grow(3).await;
+        assert_eq!(sign(&backend).await, Outcome::Signed(3));
+        clock.set(start - Duration::from_hours(1));
+        assert_eq!(sign(&backend).await, Outcome::UpToDate(3));
+        backend.grow(5).await;
+        assert_eq!(sign(&backend).await, Outcome::Signed(5));
+    })
+    .await;
 }
 
 async fn a_restored_log_is_not_signed(mut backend: Backend) {

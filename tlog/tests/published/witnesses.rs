@@ -115,7 +115,8 @@ fn the_folder_of_a_witness_remembers_each_log_and_belongs_to_one_process() {
     assert!(WitnessFolder::lock(folder.path()).unwrap().is_none());
     let latest = |size: u64| {
         let root = Hash::leaf(&size.to_be_bytes());
-        Some(Latest { size, root })
+        let time = 1_000 + size;
+        Some(Latest { size, root, time })
     };
     for (origin, old, new, expected) in [
         (ORIGIN, None, latest(3), true),
@@ -146,6 +147,14 @@ fn the_folder_of_a_witness_remembers_each_log_and_belongs_to_one_process() {
     assert_eq!((&witness).latest("third.example.org").unwrap(), None);
     assert_eq!(witness.published(ORIGIN).unwrap(), Some(signed(5).to_string()));
     assert_eq!(witness.published("other.example.org").unwrap(), None);
+    // A record of an earlier version has no time.
+    let before = Checkpoint::new("third.example.org", 5, root(5)).unwrap();
+    std::fs::write(state("third.example.org"), before.to_string()).unwrap();
+    let without = (&witness).latest("third.example.org").unwrap().unwrap();
+    assert_eq!((without.size, without.time), (5, 0));
+    let damaged = before.with_extension("time x").unwrap();
+    std::fs::write(state("third.example.org"), damaged.to_string()).unwrap();
+    (&witness).latest("third.example.org").unwrap_err();
     // A damaged record is an error, not the beginning of the log.
     std::fs::write(state("other.example.org"), "").unwrap();
     (&witness).latest("other.example.org").unwrap_err();
@@ -169,6 +178,7 @@ fn a_witness_keeps_checkpoints_in_conflict_beside_the_cosigned_checkpoint() {
     let cosigned = Latest {
         size: 5,
         root: root(5),
+        time: 0,
     };
     let other = |size, of| Checkpoint::new(ORIGIN, size, root(of)).unwrap();
     for (submitted, expected) in [

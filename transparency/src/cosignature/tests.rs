@@ -77,6 +77,23 @@ fn cosignatures_of_known_witnesses_are_added_and_verified() {
 }
 
 #[test]
+fn the_later_cosignature_of_a_witness_is_kept_in_any_order() {
+    let (witness, mut signed) = (witness(1), checkpoint());
+    let head = signed.checkpoint().clone();
+    let at = |time| witness.sign(&head, time).unwrap();
+    let time = |signed: &SignedCheckpoint| signed.verify([witness.verifier()]).unwrap()[0].timestamp;
+    for (lines, expected) in [
+        (vec![at(TIME + 60), at(TIME)], TIME + 60),
+        (vec![at(TIME - 3600)], TIME + 60),
+        (vec![at(TIME + 61)], TIME + 61),
+    ] {
+        merge(&mut signed, &lines, [witness.verifier()]).unwrap();
+        assert_eq!(time(&signed), Some(expected));
+        assert_eq!(signed.note().signatures().len(), 2);
+    }
+}
+
+#[test]
 fn lines_that_do_not_help_leave_the_checkpoint_unchanged() {
     let known = witness(1);
     let mut signed = checkpoint();

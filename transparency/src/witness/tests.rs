@@ -52,6 +52,7 @@ fn latest(size: u64) -> Latest {
     Latest {
         size,
         root: root(size),
+        time: TIME,
     }
 }
 
@@ -136,6 +137,7 @@ fn a_growing_log_is_cosigned() {
         let Answer::Cosigned {
             signature,
             checkpoint,
+            timestamp,
         } = add(&mut store, &request)
         else {
             panic!("{old} to {new} was refused");
@@ -147,6 +149,7 @@ fn a_growing_log_is_cosigned() {
         let response = Answer::Cosigned {
             signature,
             checkpoint,
+            timestamp,
         }
         .response();
         assert_eq!(
@@ -166,6 +169,36 @@ fn a_growing_log_is_cosigned() {
         old = new;
     }
     assert_eq!(store.writes.get(), 11);
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_no_earlier_cosignature() {
+    let mut store = Memory::default();
+    let mut cosign = |old, new, now| {
+        let body = request(old, new).to_string();
+        match witness().add_checkpoint(&mut store, body.as_bytes(), now) {
+            Ok(Answer::Cosigned {
+                timestamp,
+                checkpoint,
+                ..
+            }) => {
+                let verified = checkpoint.verify([witness().verifier()]).unwrap()[0].timestamp;
+                assert_eq!(verified, Some(timestamp));
+                assert_eq!(store.latest[ORIGIN].time, timestamp);
+                timestamp
+            }
+            other => panic!("{old} to {new} was refused: {other:?}"),
+        }
+    };
+    assert_eq!(cosign(0, 3, TIME), TIME);
+    // The clock was set back by an hour. A later statement about a larger tree has no earlier time.
+    assert_eq!(cosign(3, 4, TIME - 3600), TIME);
+    assert_eq!(cosign(4, 4, TIME - 3600), TIME);
+    assert_eq!(cosign(4, 5, 0), TIME);
+    // The same tree gets a new time only once a minute.
+    assert_eq!(cosign(5, 5, TIME + REPEAT - 1), TIME);
+    assert_eq!(cosign(5, 5, TIME + REPEAT), TIME + REPEAT);
+    assert_eq!(cosign(5, 6, TIME + REPEAT + 1), TIME + REPEAT + 1);
 }
 
 #[test]
