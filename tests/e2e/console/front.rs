@@ -21,6 +21,8 @@ pub(super) enum Deed {
     Stall(&'static str),
     /// Answers 200 with this text.
     Give(String),
+    /// Forwards the request, and closes the connection after this many bytes of the response.
+    Cut(usize),
 }
 
 /// A deed for the next requests of a method to a path.
@@ -147,5 +149,11 @@ async fn forward(State(forwarder): State<Forwarder>, request: Request) -> Respon
             Body::from_stream(first.chain(stream::pending())).into_response()
         }
         Some(Deed::Give(text)) => text.into_response(),
+        Some(Deed::Cut(bytes)) => {
+            let (parts, body) = forwarder.send(request).await.into_parts();
+            let all = to_bytes(body, 1 << 20).await.unwrap();
+            let first = stream::iter([Ok(all.slice(..bytes)), Err(std::io::Error::other("cut"))]);
+            Response::from_parts(parts, Body::from_stream(first))
+        }
     }
 }
