@@ -106,11 +106,11 @@ function AsOf({ id, events }) {
       class="muted">(${index + 1}/${events.length})</span></p>`;
     if (erased) return html`${heading}<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>`;
     return html`${heading}<${Loading} of=${state}>
-      ${state.data?.sequence === event.sequence && html`<${Facts} of=${[
+      ${state.data?.sequence === event.sequence ? html`<${Facts} of=${[
         [t("state"), html`<${Badge}
           kind=${state.data.state === "active" ? "good" : "neutral"}>${t(`state.${state.data.state}`)}<//>`],
         ...DETAILS.map((name) => [t(name), state.data[name]]),
-      ]} />`}
+      ]} />` : state.loading && html`<p class="muted">${t("loading")}</p>`}
     <//>`;
   };
   return html`<section class="card" aria-labelledby="as-of">
