@@ -17,6 +17,10 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     let verifier = log_key(folder.path());
     let service = Service::start(&mut command(folder.path(), port), port).await;
     let tab = Tab::open(port).await;
+    // Times are in the zone of the reader.
+    let zone = json!({"timezoneId": "Pacific/Kiritimati"});
+    tab.devtools("Emulation.setTimezoneOverride", zone).await;
+    tab.browser.refresh().await.unwrap();
 
     // The server's messages are at their fields.
     tab.click("Register a patient").await;
@@ -109,6 +113,10 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     )
     .await;
     tab.sees("(2/2)").await;
+    let in_zone = "const time = document.querySelector('.timeline time');
+        const zone = {timeZone: 'Pacific/Kiritimati', dateStyle: 'medium', timeStyle: 'medium'};
+        return time.innerText === new Intl.DateTimeFormat('en', zone).format(new Date(time.dateTime))";
+    assert_eq!(tab.run(in_zone).await, true);
     readers(&tab, &service.client, &id).await;
 
     verified(&tab, &id, &verifier).await;
@@ -123,7 +131,24 @@ async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erase
     tab.browser.refresh().await.unwrap();
     tab.sees("Open a patient by id").await;
 
+    // A hold is placed and released.
     tab.go(&format!("privacy/{id}")).await;
+    tab.sees("No hold").await;
+    tab.run("const day = document.querySelector('[type=date]'); day.value = '2999-12-31'; day.dispatchEvent(new Event('input'))")
+        .await;
+    tab.click("Place the hold").await;
+    tab.sees("December 31, 2999").await;
+    let hold = async || {
+        let path = format!("/patients/{id}/hold");
+        service.client.get(&path).await.unwrap().status()
+    };
+    assert_eq!(hold().await, 200);
+    tab.click("Release the hold").await;
+    tab.element("//dialog").await;
+    tab.click("Release the hold").await;
+    tab.sees("No hold").await;
+    assert_eq!(hold().await, 404);
+
     tab.click("Erase").await;
     tab.fill("Type the last four characters of the id", &id[id.len() - 4..])
         .await;
@@ -315,6 +340,12 @@ async fn a_patient_is_registered_and_deleted_with_the_keyboard_alone() {
         service.client.list().await.is_empty()
     })
     .await;
+    // The erasure of the patient is due.
+    let route = tab.run("return location.hash").await;
+    let id = route.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    tab.go("privacy").await;
+    tab.element(&format!("//section[@aria-labelledby = 'due']//td//a[. = '{id}']"))
+        .await;
     let expected = [("/patients/", " 410 ")];
     assert_eq!(tab.messages_except(&expected).await, [""; 0]);
     tab.close().await;
