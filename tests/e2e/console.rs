@@ -6,6 +6,7 @@ mod faults;
 mod front;
 mod interruptions;
 mod pages;
+mod patient;
 mod sign_in;
 mod tampering;
 
@@ -71,8 +72,8 @@ impl Service {
 /// again.
 const CLEAR: &str = "\u{e009}a\u{e000}\u{e017}";
 
-/// Requests that fail although nothing is wrong: those of `console/assets/session.js` that find the roles of a
-/// person, and those for a checkpoint before the first is signed.
+/// Requests that fail although nothing is wrong: those of `console/assets/session.js` that find the roles of
+/// a person, and those for a checkpoint before the first is signed.
 const EXPECTED: [(&str, &str); 10] = [
     ("/log/checkpoint ", " 404 "),
     ("/patients/00000000-0000-0000-0000-000000000000", " 401 "),
@@ -86,8 +87,8 @@ const EXPECTED: [(&str, &str); 10] = [
     ("/mail ", " 403 "),
 ];
 
-/// Whether a message such as `http://127.0.0.1:1/mail - Failed to load resource: … a status of 403 (Forbidden)` is
-/// about this failure.
+/// Whether a message is about this failure. Messages have the form `http://127.0.0.1:1/mail - Failed to load
+/// resource: the server responded with a status of 403 (Forbidden)`.
 fn is(message: &str, (path, failure): &(&str, &str)) -> bool {
     let Some((url, what)) = message.split_once("- Failed to load resource: ") else {
         return false;
@@ -157,8 +158,8 @@ impl Tab {
         self.messages_except(&[]).await
     }
 
-    /// Like [`Tab::messages`], without the failures that the test causes. Each is the beginning of a path, and a
-    /// part of the failure, such as the status.
+    /// Like [`Tab::messages`], without the failures that the test causes. Each is the beginning of a path, and
+    /// a part of the failure, such as the status.
     async fn messages_except(&self, expected: &[(&str, &str)]) -> Vec<String> {
         let lines = self.driver("se/log", &json!({"type": "browser"})).await;
         let lines = lines.as_array().unwrap().iter();

@@ -12,14 +12,15 @@ use super::records::DeliveryState;
 /// Number of sent, dead and cancelled deliveries.
 pub type FinishedDeliveries = [(DeliveryState, u64); 3];
 
-/// Time between two counts, in durations of a count: counting takes at most 2 % of the time.
+/// Time between two counts, in durations of a count: counting takes at most 2 % of the time, unless a count
+/// takes longer than 1.2 s.
 const PAUSE: u32 = 49;
 /// Maximum time between two counts.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// The last counts of finished deliveries. A count reads every row of the ledger, so the last counts are returned
-/// until the pause after them has passed. Counts of a small ledger are nearly current, and counts of a large ledger
-/// are at most a minute old. Cheap to clone; the clones share the counts.
+/// The last counts of finished deliveries. A count reads every row of the ledger, so the last counts are
+/// returned until the pause after them has passed. Counts of a small ledger are nearly current, and counts of
+/// a large ledger are about a minute old at most. Cheap to clone; the clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct FinishedCounts(Arc<Mutex<Option<LastCount>>>);
 

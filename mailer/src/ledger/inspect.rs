@@ -109,8 +109,8 @@ impl Ledger {
         self.status_with(self.finished().await?, now).await
     }
 
-    /// Returns the status of the ledger at `now`, with counts of finished deliveries that were made before. Does
-    /// not read rows of finished deliveries.
+    /// Returns the status of the ledger at `now`, with counts of finished deliveries that were made before.
+    /// Does not read rows of finished deliveries.
     ///
     /// # Errors
     ///
@@ -157,8 +157,9 @@ impl Ledger {
         workers::active(&self.database, now).await
     }
 
-    /// Returns about `limit` deliveries after position `after`, ordered by position. Deliveries at the same position are never divided between pages, so the page may contain a few
-    /// more than `limit`. Fewer than `limit` deliveries mean that no further deliveries exist.
+    /// Returns about `limit` deliveries after position `after`, ordered by position. Deliveries at the same
+    /// position are never divided between pages, so the page may contain a few more than `limit`. Fewer than
+    /// `limit` deliveries mean that no further deliveries exist.
     ///
     /// # Errors
     ///
