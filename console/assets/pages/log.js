@@ -29,14 +29,16 @@ async function endOfLog(signal) {
 
 /**
  * Looks back from a position for matching events, page by page, until `wanted` events are found. Calls `tell` with the
- * events of a page, the oldest first, and the position after which no event is missing.
+ * events of a page, the oldest first, the position after which no event is missing, and the position up to which the page
+ * covers the log.
  */
-async function lookBack({ filter, matches, from, wanted, read, tell }) {
+async function lookBack({ filter, matches, from, wanted, load, tell }) {
   let span = filter.type || matches ? PAGE : wanted;
   let missing = wanted;
   for (let pages = 0; from > 0 && missing > 0 && pages < PAGES; pages += 1) {
     const after = Math.max(0, from - span);
-    const rows = (await read({ ...filter, after, limit: PAGE })).filter(({ position }) => position <= from);
+    const read = await load({ ...filter, after, limit: PAGE });
+    const rows = read.rows.filter(({ position }) => position <= from);
     if (rows.length === PAGE && rows.at(-1).position < from) {
       // The page has ended too early. A span of a page never does.
       span = Math.max(PAGE, Math.floor(span / 8));
@@ -46,7 +48,7 @@ async function lookBack({ filter, matches, from, wanted, read, tell }) {
     const kept = matching.slice(-missing);
     from = kept.length < matching.length ? kept[0].position - 1 : after;
     missing -= kept.length;
-    tell(kept, from);
+    tell(kept, from, read.position);
     // Events of one type can be rare.
     if (rows.length * 8 <= PAGE) span *= 8;
   }
@@ -75,11 +77,16 @@ function useLive(filter, actor) {
         const kept = all.slice(-most);
         return { events: kept, from: kept[0].position - 1 };
       });
-    const tell = (found, from) => change(({ events }) => ({ events: [...found, ...events], from, error: undefined }));
-    const read = (values) => patiently(async () => (await page("/events", query(values), { signal })).rows);
+    const first = Promise.withResolvers();
+    const tell = (found, from, covered) => {
+      first.resolve(covered);
+      change(({ events }) => ({ events: [...found, ...events], from, error: undefined }));
+    };
+    const load = (values) => patiently(() => page("/events", query(values), { signal }));
     const look = async (from, wanted) => {
       change(() => ({ looking: true }));
-      await lookBack({ filter, matches, from, wanted, read, tell }).catch((error) => change(() => ({ error })));
+      await lookBack({ filter, matches, from, wanted, load, tell }).catch((error) => change(() => ({ error })));
+      first.resolve(from);
       change(() => ({ looking: false }));
     };
     older.current = (from) => {
@@ -92,7 +99,9 @@ function useLive(filter, actor) {
       const end = filter.aggregate_id ? 0 : await patiently(() => endOfLog(signal));
       change(() => ({ from: end }));
       look(end, FIRST);
-      await follow({ after: end, filter, signal, onOpen: (open, error) => change(() => ({ open, error })), onEvents: add });
+      // A replica can be a little behind. The stream then begins where the first page has ended.
+      const after = Math.min(end, await first.promise);
+      await follow({ after, filter, signal, onOpen: (open, error) => change(() => ({ open, error })), onEvents: add });
     })().catch((error) => change(() => ({ error, open: false })));
     return () => abort.abort();
   }, [key]);
@@ -136,7 +145,7 @@ export function Log() {
       <p><${Badge} kind=${live ? "good" : "neutral"}>${t(live ? "live" : "live.off")}<//> <span
         class="muted small">${t("log.shown", { count: events.length })}</span></p>
       ${looking && html`<p class="muted small">${t("log.looking")}</p>`}
-      ${!looking && from > 0 && (type || actor) && html`<p class="muted small">${t("log.covers", { position: number(from) })}</p>`}
+      ${!looking && from > 0 && (type || actor.trim()) && html`<p class="muted small">${t("log.covers", { position: number(from) })}</p>`}
     </div>
     ${!errors && html`<${Failure} error=${error} />`}
     <ol class="log" reversed>
