@@ -158,8 +158,8 @@ impl Tab {
         self.messages_except(&[]).await
     }
 
-    /// Like [`Tab::messages`], without the failures that the test causes. Each is the beginning of a path, and
-    /// a part of the failure, such as the status.
+    /// Like [`Tab::messages`], without the failures that the test causes. Each is the beginning of a path,
+    /// and a part of the failure, such as the status.
     async fn messages_except(&self, expected: &[(&str, &str)]) -> Vec<String> {
         let lines = self.driver("se/log", &json!({"type": "browser"})).await;
         let lines = lines.as_array().unwrap().iter();
