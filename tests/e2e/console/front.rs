@@ -1,6 +1,7 @@
 //! A reverse proxy between the browser and the service, which answers some requests itself.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -152,8 +153,13 @@ async fn forward(State(forwarder): State<Forwarder>, request: Request) -> Respon
         Some(Deed::Cut(bytes)) => {
             let (parts, body) = forwarder.send(request).await.into_parts();
             let all = to_bytes(body, 1 << 20).await.unwrap();
-            let first = stream::iter([Ok(all.slice(..bytes)), Err(std::io::Error::other("cut"))]);
-            Response::from_parts(parts, Body::from_stream(first))
+            let first = stream::once(async move { Ok(all.slice(..bytes)) });
+            let cut = stream::once(async {
+                // Otherwise, the connection would be closed before the first bytes have left.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(std::io::Error::other("cut"))
+            });
+            Response::from_parts(parts, Body::from_stream(first.chain(cut)))
         }
     }
 }
