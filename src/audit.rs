@@ -145,9 +145,12 @@ pub(crate) enum AuditCommand {
     Reads {
         #[command(subcommand)]
         command: Option<ReadsCommand>,
-        /// Only entries after the entry with this id
+        /// Only entries after the entry with this id, in the order of the list
         #[arg(long, value_name = "ID")]
         after: Option<Uuid>,
+        /// List the newest entry first
+        #[arg(long)]
+        newest_first: bool,
         /// Maximum number of entries
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
@@ -297,6 +300,7 @@ async fn run_on_log(settings: &Settings, command: AuditCommand) -> anyhow::Resul
         AuditCommand::Reads {
             command: None,
             after,
+            newest_first,
             limit,
             patient,
             actor,
@@ -304,6 +308,7 @@ async fn run_on_log(settings: &Settings, command: AuditCommand) -> anyhow::Resul
         } => {
             let wanted = ReadsWanted {
                 after,
+                newest_first,
                 patient,
                 actor,
             };

@@ -21,6 +21,7 @@ mod record;
 pub mod verify;
 mod writer;
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use eventstore::{Clock, Database, Dialect, Position, Session};
@@ -162,13 +163,22 @@ impl ReadLog {
 
     /// Returns at most `limit` entries, ordered by id.
     ///
+    /// Every condition and both orders have an index that ends with the id, so a page reads no other entries.
+    ///
     /// # Errors
     ///
     /// [`eventstore::Error::Database`].
     pub async fn list(&self, wanted: &ReadsWanted, limit: u32) -> eventstore::Result<Vec<RecordedRead>> {
         let text = |id: Option<Uuid>| id.map(|id| id.to_string());
-        let (after, patient) = (text(wanted.after).unwrap_or_default(), text(wanted.patient));
-        let mut sql = format!("SELECT {COLUMNS} FROM audit_reads WHERE id > ?");
+        let patient = text(wanted.patient);
+        // Every id lies between these bounds.
+        let (comparison, order, bound) = if wanted.newest_first {
+            ("<", "id DESC", "~")
+        } else {
+            (">", "id", "")
+        };
+        let after = text(wanted.after).unwrap_or_else(|| bound.to_owned());
+        let mut sql = format!("SELECT {COLUMNS} FROM audit_reads WHERE id {comparison} ?");
         if patient.is_some() {
             sql.push_str(" AND patient_id = ?");
         }
@@ -184,7 +194,7 @@ impl ReadLog {
                 sql.push_str(" AND CAST(actor AS BINARY) = CAST(? AS BINARY)");
             }
         }
-        sql.push_str(" ORDER BY id LIMIT ?");
+        let _ = write!(sql, " ORDER BY {order} LIMIT ?");
         let mut connection = self.database.reader().await?;
         let rows = connection
             .query(&sql)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use domain::UrlSchemes;
 use eventstore::{AppendQueue, Clock, EventLog, Signal};
-use mailer::{Ledger, SampleMailer};
+use mailer::{FinishedCounts, Ledger, SampleMailer};
 use projector::reads::PatientReads;
 use tlog::PublishedLog;
 use tokio::sync::Semaphore;
@@ -119,6 +119,7 @@ pub struct Shared {
     pub(crate) published_reads: Option<PublishedLog>,
     pub(crate) metrics: Metrics,
     pub(crate) mail_ledger: Ledger,
+    pub(crate) finished_mails: FinishedCounts,
     pub(crate) sample_mailer: Result<SampleMailer, String>,
     pub(crate) options: ApiOptions,
     pub(crate) clock: Arc<dyn Clock>,
@@ -174,6 +175,7 @@ impl Api {
                 .clone()
                 .map(|origin| PublishedLog::of(log.database(), origin, published::TABLES)),
             mail_ledger: Ledger::new(log.database().clone()),
+            finished_mails: FinishedCounts::default(),
             log,
             metrics,
             sample_mailer,

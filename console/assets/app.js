@@ -3,10 +3,10 @@ import { html, render, useEffect, useState } from "./html.js";
 import { connection } from "./api.js";
 import { language, setLanguage, t } from "./i18n.js";
 import { returned } from "./issuer.js";
-import { link, route } from "./router.js";
+import { link, route, UUID } from "./router.js";
 import { session, signOut, start } from "./session.js";
 import { SignIn, SignInAgain } from "./sign-in.js";
-import { Failure } from "./ui.js";
+import { Failure, Title } from "./ui.js";
 import { Patients } from "./pages/patients.js";
 import { Register } from "./pages/register.js";
 import { PatientPage } from "./pages/patient.js";
@@ -23,7 +23,6 @@ import { MailTrial } from "./pages/mail-trial.js";
 import { Privacy } from "./pages/privacy.js";
 import { follow } from "./measurements.js";
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const POSITION = /^[1-9]\d*$/;
 
 /**
@@ -121,15 +120,16 @@ function Unreachable() {
 }
 
 function Page({ segments }) {
-  if (session.get().roles.size === 0) return html`<h1>${t("no-role")}</h1><p>${t("no-role.text")}</p>`;
+  if (session.get().roles.size === 0) return html`<${Title}>${t("no-role")}<//><p>${t("no-role.text")}</p>`;
   const found = pageAt(segments);
-  if (!found) return html`<h1>${t("no-page")}</h1>`;
+  const at = segments.join("/");
+  if (!found) return html`<${Title} key=${at}>${t("no-page")}<//>`;
   if (!allowed(found)) {
     const roles = found.roles.map((role) => t(`role.${role}`)).join(", ");
-    return html`<h1>${t("not-allowed")}</h1><p>${t("not-allowed.text", { roles })}</p>`;
+    return html`<${Title} key=${at}>${t("not-allowed")}<//><p>${t("not-allowed.text", { roles })}</p>`;
   }
   const id = segments[found.at.findIndex((part) => part instanceof RegExp)];
-  return html`<${found.page} key=${segments.join("/")} id=${id} />`;
+  return html`<${found.page} key=${at} id=${id} />`;
 }
 
 function App() {

@@ -2,6 +2,7 @@
 // own, so that this page keeps what was typed. That window returns to the console, which passes the code on.
 import { problemOf, send } from "./api.js";
 import { t } from "./i18n.js";
+import { hasSignedOut } from "./session.js";
 
 const CHANNEL = "console.sign-in";
 
@@ -59,6 +60,8 @@ export async function tokenOf({ issuer, client_id, scope, audience }, signal) {
       scope,
       audience,
       state,
+      // Otherwise, the issuer would sign the former person in again without a question.
+      ...(hasSignedOut() && { prompt: "select_account" }),
     };
     const address = new URL(authorization_endpoint);
     Object.entries(parameters).forEach(([name, value]) => address.searchParams.set(name, value));

@@ -5,7 +5,14 @@ const bytesOf = (text) => new TextEncoder().encode(text);
 
 export const fromHex = (text) => Uint8Array.from(text.match(/../g) ?? [], (digits) => parseInt(digits, 16));
 export const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-export const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+/** Returns the bytes of a text in base64, or null. */
+export function fromBase64(text) {
+  try {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  } catch {
+    return null;
+  }
+}
 const equal = (one, other) => one.length === other.length && one.every((byte, index) => byte === other[index]);
 
 function joined(...parts) {
@@ -216,6 +223,7 @@ export function parseCheckpoint(note) {
   const lines = text.slice(end + 2).split("\n").filter(Boolean).map((line) => /^— (\S+) (\S+)$/u.exec(line));
   if (lines.length === 0 || lines.includes(null)) return null;
   const signatures = lines.map(([, name, bytes]) => ({ name, bytes: fromBase64(bytes) }));
+  if (signatures.some(({ bytes }) => !bytes)) return null;
   return { origin, size: Number(size), root: fromBase64(root), body, signatures, note: text };
 }
 
@@ -231,7 +239,7 @@ export async function parseVerifierKey(text) {
   if (!name) return null;
   const key = fromBase64(encoded);
   // 1 is the algorithm Ed25519.
-  if (key.length !== 33 || key[0] !== 1) return null;
+  if (key?.length !== 33 || key[0] !== 1) return null;
   const digest = await sha256(bytesOf(`${name}\n`), key);
   return toHex(digest.subarray(0, 4)) === id ? { name, id: digest.slice(0, 4), key: key.slice(1), text: text.trim() } : null;
 }

@@ -43,7 +43,8 @@ function measured(samples) {
 
 const stored = () => {
   try {
-    return JSON.parse(sessionStorage.getItem(KEPT)) ?? [];
+    const kept = JSON.parse(sessionStorage.getItem(KEPT));
+    return Array.isArray(kept) ? kept : [];
   } catch {
     return [];
   }

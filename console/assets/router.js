@@ -11,6 +11,9 @@ function parsed() {
   }
 }
 
+/** Matches the ids of patients. */
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
 /** The segments of the current route. */
 export const route = shared(parsed());
 addEventListener("hashchange", () => route.set(parsed()));

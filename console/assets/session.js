@@ -78,10 +78,13 @@ export async function signIn(token) {
   return true;
 }
 
+/** Whether a person has signed out on this page, so that the next person is probably another one. */
+export const hasSignedOut = () => Boolean(history.state?.signedOut);
+
 /** Forgets the token and everything that was read: the page is loaded again. */
 export function signOut() {
   sessionStorage.clear();
-  history.replaceState(null, "", location.pathname);
+  history.replaceState({ signedOut: true }, "", location.pathname);
   location.reload();
 }
 

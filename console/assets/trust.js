@@ -8,8 +8,18 @@ import { canVerify, follows, fromHex, parseCheckpoint, parseVerifierKey, Tiles, 
 const PIN = "console.pin";
 const KEY = "console.verifier-key";
 
+/** Returns the pinned checkpoint that is stored, or null if it is missing or malformed. */
+function storedPin() {
+  try {
+    const { size, root } = JSON.parse(localStorage.getItem(PIN));
+    return Number.isSafeInteger(size) && size >= 0 && /^[0-9a-f]{64}$/.test(root) ? { size, root } : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The pinned `{ size, root }` with the root in hexadecimal digits, and the text of the verifier key. */
-export const trust = shared({ pin: JSON.parse(localStorage.getItem(PIN) ?? "null"), key: localStorage.getItem(KEY) ?? "" });
+export const trust = shared({ pin: storedPin(), key: localStorage.getItem(KEY) ?? "" });
 
 function store(name, value) {
   if (value) localStorage.setItem(name, value);

@@ -25,6 +25,7 @@ export function Failure({ error }) {
   const { requestId } = error;
   return html`<div class="notice bad" role="alert">
     <p>${explain(error)}</p>
+    ${error.errors?.length > 0 && html`<ul>${error.errors.map(({ field, message }) => html`<li><code>${field}</code>: ${explainField(message)}</li>`)}</ul>`}
     ${requestId && html`<p class="small">${t("error.request")} <code>${requestId}</code></p>`}
   </div>`;
 }

@@ -43,6 +43,7 @@ pub(crate) static FILES: LazyLock<Files> = files! {
         "pages/checkpoints.js"
         "pages/checks.js"
         "pages/delivery.js"
+        "pages/export.js"
         "pages/log.js"
         "pages/mail-trial.js"
         "pages/mail.js"

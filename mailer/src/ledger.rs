@@ -21,6 +21,7 @@ use crate::template::Template;
 
 pub(crate) mod attempts;
 pub(crate) mod due_too_late;
+pub(crate) mod finished;
 pub(crate) mod inspect;
 pub(crate) mod leasing;
 pub(crate) mod records;

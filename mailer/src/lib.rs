@@ -88,9 +88,11 @@ pub use error::{
 };
 pub use handler::{GATHER, MailHandler, Notices, OnAmend, SUBSCRIPTION, handler};
 pub use language::{Language, Languages, LanguagesError};
+pub use ledger::finished::{FinishedCounts, FinishedDeliveries};
 pub use ledger::inspect::Ledger;
 pub use ledger::records::{
-    AttemptRecord, DeliveryRecord, DeliveryState, EventDeliveries, LedgerStatus, UnfinishedDeliveries,
+    AttemptRecord, DeliveriesWanted, DeliveryRecord, DeliveryState, EventDeliveries, LedgerStatus,
+    UnfinishedDeliveries,
 };
 pub use ledger::retry::RetryResult;
 pub use ledger::workers::{ServerState, WorkerStatus};

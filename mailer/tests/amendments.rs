@@ -4,7 +4,7 @@
 mod support;
 
 use domain::PATIENT_REGISTERED;
-use mailer::{DeliveryState, Ledger, Notices, OnAmend, Transport};
+use mailer::{DeliveriesWanted, DeliveryState, Ledger, Notices, OnAmend, Transport};
 use serde_json::json;
 use support::{PATIENCE, Stage, files};
 use testkit::{Mail, SmtpMode, SmtpServer, wait_until};
@@ -234,7 +234,8 @@ async fn a_page_of_the_list_contains_both_emails_about_its_last_event() {
         stage.follow().await;
         let ledger = Ledger::new(stage.log.database().clone());
         let page = async |state, after, limit| -> Vec<(u64, String)> {
-            let page = ledger.list(state, after, limit).await.unwrap();
+            let wanted = DeliveriesWanted { state, patient: None };
+            let page = ledger.list(&wanted, after, limit).await.unwrap();
             page.into_iter()
                 .map(|row| (row.position.get(), row.template))
                 .collect()
@@ -252,5 +253,12 @@ async fn a_page_of_the_list_contains_both_emails_about_its_last_event() {
             .execute("UPDATE mail_deliveries SET state = 'dead' WHERE template = 'patient_amended'")
             .await;
         assert_eq!(page(Some(DeliveryState::Dead), beginning, 1).await, both[..1]);
+        let wanted = DeliveriesWanted {
+            state: None,
+            patient: Some(id),
+        };
+        let of_ana = ledger.list(&wanted, beginning, 2).await.unwrap();
+        let positions: Vec<_> = of_ana.iter().map(|row| row.position.get()).collect();
+        assert_eq!(positions, [1, 2, 2], "{}", stage.name);
     }
 }

@@ -3,11 +3,14 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use domain::PATIENT_REGISTERED;
-use eventstore::{Clock, DatabaseOptions, Position};
-use mailer::{DeliveryState, Ledger, Notices, Options, RetryResult, Transport};
+use eventstore::{Clock, DatabaseOptions, Position, Timestamp};
+use mailer::{
+    DeliveriesWanted, DeliveryState, FinishedCounts, Ledger, Notices, Options, RetryResult, Transport,
+};
 use serde_json::json;
 use support::{Answer, Stage, files};
 
@@ -275,10 +278,11 @@ async fn retry_dead_retries_all_dead_deliveries_and_no_others() {
             .await;
         let ledger = Ledger::new(stage.log.database().clone());
         let now = stage.clock.now();
-        let page = ledger
-            .list(Some(DeliveryState::Dead), Position::new(10).unwrap(), 3)
-            .await
-            .unwrap();
+        let dead = DeliveriesWanted {
+            state: Some(DeliveryState::Dead),
+            patient: None,
+        };
+        let page = ledger.list(&dead, Position::new(10).unwrap(), 3).await.unwrap();
         let positions: Vec<_> = page.iter().map(|row| row.position.to_string()).collect();
         assert_eq!(positions, ["11", "12", "13"]);
         assert_eq!(ledger.retry_dead(now).await.unwrap(), 1200, "{}", stage.name);
@@ -480,4 +484,48 @@ async fn a_worker_whose_last_update_is_in_the_future_is_not_active() {
         .await;
     let ledger = Ledger::new(stage.log.database().clone());
     assert_eq!(ledger.workers(stage.clock.now()).await.unwrap(), []);
+}
+
+/// A clock on which a second passes from one look to the next.
+#[derive(Debug, Default)]
+struct SlowClock(AtomicU64);
+
+impl Clock for SlowClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_deliveries_are_counted_again_after_49_times_the_duration_of_a_count_or_a_retry() {
+    for stage in Stage::on_every_backend().await {
+        stage.register_many(3).await;
+        stage.follow().await;
+        let finish = async |position: u64| {
+            stage
+                .execute(&format!(
+                    "UPDATE mail_deliveries SET state = 'dead', due_at = NULL WHERE position = {position}"
+                ))
+                .await;
+        };
+        let ledger = Ledger::new(stage.log.database().clone());
+        let (counts, clock) = (FinishedCounts::default(), SlowClock::default());
+        let dead = async || counts.get(&ledger, &clock).await.unwrap()[1];
+        finish(1).await;
+        assert_eq!(dead().await, (DeliveryState::Dead, 1), "{}", stage.name);
+        // This count began at second 0 and took a second.
+        finish(2).await;
+        for second in 2..50 {
+            assert_eq!(dead().await.1, 1, "{} after {second} s", stage.name);
+        }
+        assert_eq!(dead().await.1, 2, "{}", stage.name);
+        finish(3).await;
+        assert_eq!(dead().await.1, 2, "{}", stage.name);
+        counts.forget().await;
+        assert_eq!(dead().await.1, 3, "{}", stage.name);
+    }
 }

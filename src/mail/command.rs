@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Subcommand, ValueEnum};
 use eventstore::Position;
-use mailer::{DeliveryState, Template};
+use mailer::{DeliveriesWanted, DeliveryState, Template};
+use uuid::Uuid;
 
 use super::{list, preview, retry, status, test};
 use crate::output::OutputFormat;
@@ -23,6 +24,9 @@ pub(crate) enum MailCommand {
         /// Only emails in this state
         #[arg(long, value_parser = state())]
         state: Option<DeliveryState>,
+        /// Only emails to this patient
+        #[arg(long, value_name = "ID")]
+        patient: Option<Uuid>,
         /// Only emails after this position
         #[arg(long, default_value_t = 0)]
         after: u64,
@@ -110,10 +114,15 @@ pub(crate) async fn run(settings: &Settings, command: MailCommand) -> anyhow::Re
         MailCommand::Status(format) => status::status(settings, format).await,
         MailCommand::List {
             state,
+            patient,
             after,
             limit,
             format,
-        } => list::list(settings, state, position(after)?, limit, format).await,
+        } => {
+            let patient = patient.map(|id| id.to_string());
+            let wanted = DeliveriesWanted { state, patient };
+            list::list(settings, &wanted, position(after)?, limit, format).await
+        }
         MailCommand::Show { id, format } => list::show(settings, position(id)?, format).await,
         MailCommand::Retry { ids, dead, format } => {
             let ids = ids

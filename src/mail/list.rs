@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::bail;
 use eventstore::{Position, Timestamp};
-use mailer::{DeliveryRecord, DeliveryState, EventDeliveries, Ledger};
+use mailer::{DeliveriesWanted, DeliveryRecord, EventDeliveries, Ledger};
 
 use super::database::open;
 use crate::output::{self, OutputFormat};
@@ -12,13 +12,13 @@ use crate::settings::Settings;
 
 pub(super) async fn list(
     settings: &Settings,
-    state: Option<DeliveryState>,
+    wanted: &DeliveriesWanted,
     after: Position,
     limit: u32,
     format: OutputFormat,
 ) -> anyhow::Result<()> {
     let database = open(settings).await?;
-    let deliveries = Ledger::new(database.clone()).list(state, after, limit).await?;
+    let deliveries = Ledger::new(database.clone()).list(wanted, after, limit).await?;
     database.close().await;
     let mut out = Vec::new();
     if format.json {

@@ -41,18 +41,14 @@ impl FinishedDeliveries {
             .is_none_or(|began| now.saturating_sub(began) > COUNT_INTERVAL)
         {
             last.began = Some(now);
-            tokio::spawn(self.clone().count(ledger.clone(), clock.now()));
+            tokio::spawn(self.clone().count(ledger.clone()));
         }
         last.counts.clone()
     }
 
-    async fn count(self, ledger: Ledger, now: Timestamp) {
-        let finished = [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Cancelled];
-        match ledger.status(now).await {
-            Ok(status) => {
-                let counts = status.counts.into_iter();
-                self.lock().counts = counts.filter(|(state, _)| finished.contains(state)).collect();
-            }
+    async fn count(self, ledger: Ledger) {
+        match ledger.finished().await {
+            Ok(counts) => self.lock().counts = counts.to_vec(),
             Err(error) => tracing::debug!(%error, "the emails could not be counted"),
         }
     }

@@ -215,8 +215,10 @@ pub enum NotRecorded {
 /// Filter for entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadsWanted {
-    /// Only entries after the entry with this id.
+    /// Only entries after the entry with this id, in the order of the list.
     pub after: Option<Uuid>,
+    /// Whether the newest entry comes first.
+    pub newest_first: bool,
     /// Only reads of this patient.
     pub patient: Option<Uuid>,
     /// Only reads by this actor.

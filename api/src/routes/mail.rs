@@ -7,8 +7,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::Position;
 use mailer::{
-    DeliveryFailure, DeliveryState, EventDeliveries, Languages, LedgerStatus, RetryResult, SampleMailer,
-    Template, TestResult,
+    DeliveriesWanted, DeliveryFailure, DeliveryState, EventDeliveries, Languages, LedgerStatus, RetryResult,
+    SampleMailer, Template, TestResult,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use web::{RequestError, RouteKind};
 
 use crate::openapi::schemas::mail::{Delivery, MailStatus, MailTrial, Shown};
 use crate::openapi::{Described, Media, fields};
-use crate::parameters::position;
+use crate::parameters::{patient_id, position};
 use crate::problem::{ApiError, kinds};
 use crate::state::Api;
 
@@ -82,7 +82,9 @@ fn status_described() -> Described {
     });
     Described::new(
         "Read the email status",
-        "The number of emails in each state, the times of the oldest waiting and the oldest due email, and the status of each mailer.",
+        "The number of emails in each state, the times of the oldest waiting and the oldest due email, and the status of each mailer. \
+         The process counts the emails in the states `sent`, `dead` and `cancelled` again only if the last count is older than 49 times \
+         its duration or than a minute, because a count reads the whole ledger. A retry in the same process also leads to a new count.",
     )
     .answers(200, "The email status.", [Media::json::<MailStatus>(example)], [])
     .problems([kinds::UNAVAILABLE])
@@ -100,6 +102,12 @@ fn list_described() -> Described {
             fields::string().enum_values(Some(DeliveryState::ALL.map(DeliveryState::name))),
             json!("dead"),
             "Only emails in this state.",
+        ),
+        fields::query(
+            "patient_id",
+            fields::uuid(),
+            json!(fields::AN_ID),
+            "Only emails to this patient.",
         ),
         fields::query(
             "after",
@@ -294,7 +302,9 @@ fn settings_unusable(error: &str) -> ApiError {
 
 /// Returns the number of emails in each state and the status of each mailer.
 async fn status(State(api): State<Api>) -> Result<Json<LedgerStatus>, ApiError> {
-    let status = api.mail_ledger.status(api.clock.now()).await;
+    let finished = api.finished_mails.get(&api.mail_ledger, api.clock.as_ref());
+    let finished = finished.await.map_err(unavailable)?;
+    let status = api.mail_ledger.status_with(finished, api.clock.now()).await;
     Ok(Json(status.map_err(unavailable)?))
 }
 
@@ -306,18 +316,22 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Respo
         DeliveryState::ALL.map(DeliveryState::name).join(", ")
     );
     let state = query.read("state", &must, DeliveryState::named);
+    let patient = patient_id(&mut query, "patient_id").map(|id| id.to_string());
     let after = position(&mut query, "after").unwrap_or_default();
     let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
     query.finish()?;
+    let wanted = DeliveriesWanted { state, patient };
     let page = api
         .mail_ledger
-        .list(state, after, limit)
+        .list(&wanted, after, limit)
         .await
         .map_err(unavailable)?;
-    let state = state.map_or_else(String::new, |state| format!("&state={}", state.name()));
-    let first = format!("/mail/deliveries?limit={limit}{state}");
+    let state = wanted.state.map(|state| format!("&state={}", state.name()));
+    let patient = wanted.patient.map(|id| format!("&patient_id={id}"));
+    let filter = [state, patient].map(Option::unwrap_or_default).concat();
+    let first = format!("/mail/deliveries?limit={limit}{filter}");
     let next = page.last().filter(|_| page.len() >= limit as usize);
-    let next = next.map(|last| format!("/mail/deliveries?after={}&limit={limit}{state}", last.position));
+    let next = next.map(|last| format!("/mail/deliveries?after={}&limit={limit}{filter}", last.position));
     let mut response = Json(page).into_response();
     set_links(&mut response, &first, next.as_deref());
     Ok(response)
@@ -341,6 +355,7 @@ async fn retry(State(api): State<Api>, path: Result<Path<u64>, PathRejection>) -
     let result = api.mail_ledger.retry(id, api.clock.now()).await;
     match result.map_err(unavailable)? {
         RetryResult::Due(due) => {
+            api.finished_mails.forget().await;
             let location = [(header::LOCATION, format!("/mail/deliveries/{id}"))];
             Ok((StatusCode::ACCEPTED, location, Json(Due { due })).into_response())
         }
@@ -353,6 +368,7 @@ async fn retry(State(api): State<Api>, path: Result<Path<u64>, PathRejection>) -
 async fn retry_dead(State(api): State<Api>) -> Result<Response, ApiError> {
     let due = api.mail_ledger.retry_dead(api.clock.now()).await;
     let due = due.map_err(unavailable)?;
+    api.finished_mails.forget().await;
     Ok((StatusCode::ACCEPTED, Json(Due { due })).into_response())
 }
 

@@ -99,6 +99,32 @@ async fn each_read_of_the_past_is_recorded_with_who_what_and_how_far() {
             next = link_target(page.header("link"), "next").unwrap_or_default();
         }
         assert_eq!(paged, all, "page by page");
+
+        // The newest first, page by page, for all reads and for the reads of a patient or an actor.
+        for (path, forwards) in [
+            ("/audit/reads?".to_owned(), &all),
+            ("/audit/reads?actor=anonymous&".to_owned(), &all),
+            (format!("/audit/reads?patient_id={id}&"), &of_one),
+            (format!("/patients/{id}/reads?"), &of_one),
+        ] {
+            let (mut paged, mut next) = (Vec::new(), format!("{path}limit=3&order=desc"));
+            while !next.is_empty() {
+                let page = get(&rig, &next).await;
+                assert_eq!(page.status, StatusCode::OK, "{next}: {}", page.body);
+                let entries = page.body.as_array().unwrap().clone();
+                assert!((1..=3).contains(&entries.len()), "{next}");
+                paged.extend(entries);
+                let first = link_target(page.header("link"), "first").unwrap();
+                assert!(first.contains("order=desc"), "{first}");
+                next = link_target(page.header("link"), "next").unwrap_or_default();
+            }
+            paged.reverse();
+            assert_eq!(&paged, forwards, "{path}");
+        }
+        let wrong = get(&rig, "/audit/reads?order=newest").await;
+        assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(wrong.body["errors"][0]["message"], "must be one of asc, desc");
+        assert_eq!(reads(&rig, "?order=asc").await, all);
     })
     .await;
 }

@@ -24,6 +24,7 @@ mod hosts;
 mod jwt;
 mod legacy;
 mod limits;
+mod mail;
 mod negotiation;
 mod odd_values;
 mod openapi;

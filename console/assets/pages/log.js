@@ -1,113 +1,111 @@
 // The log, live: filtered by type, patient and actor, with an export.
-import { html, useEffect, useState } from "../html.js";
-import { connection, get, page, query, request } from "../api.js";
-import { number, percent, t } from "../i18n.js";
+import { html, useEffect, useRef, useState } from "../html.js";
+import { connection, get, page, query } from "../api.js";
+import { number, t } from "../i18n.js";
+import { errorsByField } from "../details.js";
 import { link } from "../router.js";
 import { follow, persist } from "../stream.js";
 import { Proof, TYPES, useVerified } from "../events.js";
-import { Badge, Dialog, download, Facts, Failure, Field, Time, Title, useAction } from "../ui.js";
+import { Badge, Facts, Failure, Field, Time, Title } from "../ui.js";
+import { Export } from "./export.js";
 
-/** Events that the page shows at most. */
+/** Events that the page shows at most, until a person asks for older events. */
 const SHOWN = 200;
-/** Events before the present end that the page begins with. */
-const BEFORE = 50;
+/** Events that the page looks for at first, and events that it looks for each time that a person asks for older ones. */
+const [FIRST, OLDER] = [50, 100];
+/** Events that a page of the API has at most. */
+const PAGE = 1000;
+/** Pages that one look back reads at most. The API does not filter by actor, so rare actors need many pages. */
+const PAGES = 10;
 
-/** Returns the position after which the page begins: a little before the end of the log. */
-async function beginning(filter, wanted, signal) {
-  // All events of one patient are few.
-  if (filter.aggregate_id) return 0;
+/** Returns the position of the end of the log. */
+async function endOfLog(signal) {
   const ready = await get("/health/ready", { signal, repeat: false }).catch((error) => {
     if (error.body?.position === undefined) throw error;
     return error.body;
   });
-  if (!filter.type) return Math.max(0, ready.position - wanted);
-  // Events of one type can be rare, so the page looks further back until there are enough.
-  const limit = Math.min(wanted, 1000);
-  for (let span = wanted; ; span *= 8) {
-    const after = Math.max(0, ready.position - span);
-    const { rows } = await page("/events", query({ ...filter, after, limit }), { signal });
-    if (after === 0 || rows.length >= limit) return after;
+  return ready.position;
+}
+
+/**
+ * Looks back from a position for matching events, page by page, until `wanted` events are found. Calls `tell` with the
+ * events of a page, the oldest first, the position after which no event is missing, and the position up to which the page
+ * covers the log.
+ */
+async function lookBack({ filter, matches, from, wanted, load, tell }) {
+  let span = filter.type || matches ? PAGE : wanted;
+  let missing = wanted;
+  for (let pages = 0; from > 0 && missing > 0 && pages < PAGES; pages += 1) {
+    const after = Math.max(0, from - span);
+    const read = await load({ ...filter, after, limit: PAGE });
+    const rows = read.rows.filter(({ position }) => position <= from);
+    if (rows.length === PAGE && rows.at(-1).position < from) {
+      // The page has ended too early. A span of a page never does.
+      span = Math.max(PAGE, Math.floor(span / 8));
+      continue;
+    }
+    const matching = matches ? rows.filter(matches) : rows;
+    const kept = matching.slice(-missing);
+    from = kept.length < matching.length ? kept[0].position - 1 : after;
+    missing -= kept.length;
+    tell(kept, from, read.position);
+    // Events of one type can be rare.
+    if (rows.length * 8 <= PAGE) span *= 8;
   }
 }
 
-/** Follows the log with a filter. `older` says whether there are events before those that are shown. */
-function useLive(filter, wanted) {
-  const [state, setState] = useState({ events: [], open: false, older: false });
-  const key = JSON.stringify([filter, wanted]);
+/**
+ * Follows the log with a filter. `events` are the matching events after the position `from`. `older` looks for events
+ * before it.
+ */
+function useLive(filter, actor) {
+  const nothing = { events: [], open: false, from: 0, looking: true };
+  const [state, setState] = useState(nothing);
+  const older = useRef();
+  const key = JSON.stringify([filter, actor]);
   useEffect(() => {
     const abort = new AbortController();
     const { signal } = abort;
     const change = (next) => signal.aborted || setState((old) => ({ ...old, ...next(old) }));
-    const most = Math.max(SHOWN, wanted);
+    const matches = actor ? ({ metadata }) => (metadata.actor ?? "").includes(actor) : null;
+    const patiently = (action) => persist(action, (error) => change(() => ({ error })), signal);
+    let most = SHOWN;
     const add = (events) =>
       change((old) => {
-        const all = [...old.events, ...events];
-        return { events: all.slice(-most), older: old.older || all.length > most };
+        const all = [...old.events, ...(matches ? events.filter(matches) : events)];
+        if (old.looking || all.length <= most) return { events: all };
+        const kept = all.slice(-most);
+        return { events: kept, from: kept[0].position - 1 };
       });
-    setState({ events: [], open: false, older: false });
+    const first = Promise.withResolvers();
+    const tell = (found, from, covered) => {
+      first.resolve(covered);
+      change(({ events }) => ({ events: [...found, ...events], from, error: undefined }));
+    };
+    const load = (values) => patiently(() => page("/events", query(values), { signal }));
+    const look = async (from, wanted) => {
+      change(() => ({ looking: true }));
+      await lookBack({ filter, matches, from, wanted, load, tell }).catch((error) => change(() => ({ error })));
+      first.resolve(from);
+      change(() => ({ looking: false }));
+    };
+    older.current = (from) => {
+      most += OLDER;
+      look(from, OLDER);
+    };
+    setState(nothing);
     (async () => {
-      const after = await persist(() => beginning(filter, wanted, signal), (error) => change(() => ({ error })), signal);
-      change(() => ({ older: after > 0 }));
+      // All events of one patient are few. They come with the stream.
+      const end = filter.aggregate_id ? 0 : await patiently(() => endOfLog(signal));
+      change(() => ({ from: end }));
+      look(end, FIRST);
+      // A replica can be a little behind. The stream then begins where the first page has ended.
+      const after = Math.min(end, await first.promise);
       await follow({ after, filter, signal, onOpen: (open, error) => change(() => ({ open, error })), onEvents: add });
     })().catch((error) => change(() => ({ error, open: false })));
     return () => abort.abort();
   }, [key]);
-  return state;
-}
-
-/** Characters of the export that are kept as text. The rest is in blobs, which browsers can move to the disk. */
-const BUFFERED = 1_000_000;
-
-/** Exports all events as NDJSON, and continues after an interruption. */
-function Export({ onClose }) {
-  const [progress, setProgress] = useState(null);
-  const { run, busy, error } = useAction(async (signal) => {
-    const parts = [];
-    let text = "";
-    let [after, end, count] = [0, null, 0];
-    while (end === null || after < end) {
-      const begun = after;
-      const answer = await request(`/events?after=${after}`, { headers: { accept: "application/x-ndjson" }, signal });
-      end ??= Number(answer.headers.get("event-position"));
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
-      try {
-        for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
-          const lines = (rest + chunk.value).split("\n");
-          rest = lines.pop();
-          if (lines.length === 0) continue;
-          after = JSON.parse(lines.at(-1)).position;
-          count += lines.length;
-          text += `${lines.join("\n")}\n`;
-          if (text.length > BUFFERED) {
-            parts.push(new Blob([text]));
-            text = "";
-          }
-          setProgress({ after, end, count });
-        }
-      } catch (broken) {
-        // The next request continues after the last complete line.
-        if (signal.aborted) throw broken;
-      }
-      if (after === begun && after < end) throw new TypeError("The response has ended without an event.");
-    }
-    download("events.ndjson", [...parts, text], "application/x-ndjson");
-    setProgress({ after, end, count, done: true });
-  });
-  const part = percent(progress?.end ? progress.after / progress.end : 1);
-  return html`<${Dialog} title=${t("export")} onClose=${onClose}>
-    <p>${t("export.text")}</p>
-    <div role="status">
-      ${progress && html`<p>${t(progress.done ? "export.done" : "export.progress", { count: number(progress.count), part })}</p>
-        <progress aria-label=${t("export")} max=${progress.end || 1} value=${progress.after}></progress>`}
-    </div>
-    <${Failure} error=${error} />
-    <div class="actions">
-      <button type="button" onClick=${onClose}>${t(progress?.done ? "close" : "cancel")}</button>
-      ${!progress?.done && html`<button type="button" class="primary" disabled=${busy}
-        onClick=${run}>${t("export.start")}</button>`}
-    </div>
-  <//>`;
+  return { ...state, older: () => older.current(state.from) };
 }
 
 const summary = ({ opened, payload }) => {
@@ -122,15 +120,14 @@ export function Log() {
   const [type, setType] = useState("");
   const [patient, setPatient] = useState("");
   const [actor, setActor] = useState("");
-  const [before, setBefore] = useState(BEFORE);
   const [exporting, setExporting] = useState(false);
   const id = patient.trim().toLowerCase();
   const filter = Object.fromEntries(new URLSearchParams(query({ type, aggregate_id: id })));
-  const { events, open, older, error } = useLive(filter, before);
+  const { events, open, from, looking, older, error } = useLive(filter, actor.trim());
   const { up } = connection.use();
   const live = open && up;
   const results = useVerified(events);
-  const shown = events.filter((event) => !actor || (event.metadata.actor ?? "").includes(actor)).toReversed();
+  const { aggregate_id: errors } = errorsByField(error);
   return html`
     <${Title} actions=${html`<button type="button"
       onClick=${() => setExporting(true)}>${t("export")}</button>`}>${t("page.log")}<//>
@@ -139,16 +136,20 @@ export function Log() {
         <option value="">${t("all")}</option>
         ${TYPES.map((name) => html`<option value=${name}>${t(`event.${name}`)}</option>`)}
       <//>
-      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" value=${patient}
+      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" errors=${errors} value=${patient}
         onChange=${(event) => setPatient(event.target.value)} />
       <${Field} label=${t("actor")} spellcheck="false" autocomplete="off" value=${actor}
-        onInput=${(event) => setActor(event.target.value)} />
+        onChange=${(event) => setActor(event.target.value)} />
     </form>
-    <p role="status"><${Badge} kind=${live ? "good" : "neutral"}>${t(live ? "live" : "live.off")}<//> <span
-      class="muted small">${t("log.shown", { count: shown.length })}</span></p>
-    <${Failure} error=${error} />
+    <div role="status">
+      <p><${Badge} kind=${live ? "good" : "neutral"}>${t(live ? "live" : "live.off")}<//> <span
+        class="muted small">${t("log.shown", { count: events.length })}</span></p>
+      ${looking && html`<p class="muted small">${t("log.looking")}</p>`}
+      ${!looking && from > 0 && (type || actor.trim()) && html`<p class="muted small">${t("log.covers", { position: number(from) })}</p>`}
+    </div>
+    ${!errors && html`<${Failure} error=${error} />`}
     <ol class="log" reversed>
-      ${shown.map((event) => html`<li key=${event.position} class=${event.event_type}>
+      ${events.toReversed().map((event) => html`<li key=${event.position} class=${event.event_type}>
         <p class="what"><span
           class="position">${event.position}</span> <strong>${t(`event.${event.event_type}`)}</strong> <bdi
             class="summary">${summary(event)}</bdi></p>
@@ -166,6 +167,6 @@ export function Log() {
         </details>
       </li>`)}
     </ol>
-    ${older && html`<p><button type="button" onClick=${() => setBefore(before + 100)}>${t("log.older")}</button></p>`}
+    ${from > 0 && html`<p><button type="button" disabled=${looking} onClick=${older}>${t("log.older")}</button></p>`}
     ${exporting && html`<${Export} onClose=${() => setExporting(false)} />`}`;
 }

@@ -2,49 +2,45 @@
 import { html, useLoaded, useState } from "../html.js";
 import { get, page, Problem, query, reconnects, request } from "../api.js";
 import { number, t } from "../i18n.js";
-import { go, link } from "../router.js";
-import { Badge, Confirm, Failure, Field, Loading, Table, Time, Title, useAction, usePages, usePolling } from "../ui.js";
+import { go, link, UUID } from "../router.js";
+import { Badge, Confirm, Failure, Field, Loading, Table, Time, Title, usePages, usePolling } from "../ui.js";
 
 const STATES = ["pending", "sending", "failed", "dead", "sent", "cancelled"];
 const KINDS = { sent: "good", dead: "bad", failed: "warn" };
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export const MailState = ({ state }) => html`<${Badge} kind=${KINDS[state]}>${t(`mail.${state}`)}<//>`;
 
-/** Finds the emails of a patient. The API has no such filter, so every page is read. */
+/** Opens the emails about an event, or lists the emails to a patient. */
 function Search() {
   const [text, setText] = useState("");
-  const [progress, setProgress] = useState(null);
-  const { run, busy, error } = useAction(async (signal) => {
-    const sought = text.trim().toLowerCase();
-    if (/^\d+$/.test(sought)) return go("mail", sought);
-    if (!UUID.test(sought)) throw new Error(t("mail.search.malformed"));
-    const rows = [];
-    let examined = 0;
-    for (let next = query({ limit: 1000 }); next; ) {
-      const read = await page("/mail/deliveries", next, { signal });
-      signal.throwIfAborted();
-      examined += read.rows.length;
-      rows.push(...read.rows.filter(({ patient_id }) => patient_id === sought));
-      next = read.next;
-      setProgress({ examined, rows, done: !next });
-    }
-    return undefined;
-  });
+  const [patient, setPatient] = useState(null);
+  const [errors, setErrors] = useState([]);
   const submit = (event) => {
     event.preventDefault();
-    setProgress(null);
-    run();
+    const sought = text.trim().toLowerCase();
+    if (/^[1-9]\d*$/.test(sought)) return go("mail", sought);
+    const isId = UUID.test(sought);
+    setErrors(isId ? [] : [t("mail.search.malformed")]);
+    return setPatient(isId ? sought : null);
   };
-  return html`<form role="search" class="inline" onSubmit=${submit}>
-      <${Field} label=${t("mail.search")} hint=${t("mail.search.hint")} spellcheck="false" autocomplete="off" value=${text}
-        onInput=${(event) => setText(event.target.value)} />
-      <button disabled=${busy || !text.trim()}>${t("search")}</button>
+  return html`<form role="search" class="inline" onSubmit=${submit} novalidate>
+      <${Field} label=${t("mail.search")} hint=${t("mail.search.hint")} errors=${errors} spellcheck="false" autocomplete="off"
+        value=${text} onInput=${(event) => setText(event.target.value)} />
+      <button disabled=${!text.trim()}>${t("search")}</button>
     </form>
-    <${Failure} error=${error} />
-    ${progress && html`<div role="status"><p
-      class="muted small">${t("mail.search.progress", { examined: number(progress.examined), found: progress.rows.length })}</p></div>
-      ${progress.rows.length > 0 && html`<${Deliveries} rows=${progress.rows} />`}`}`;
+    ${patient && html`<${MailsOf} key=${patient} patient=${patient} />`}`;
+}
+
+function MailsOf({ patient }) {
+  const load = (next, signal) => page("/mail/deliveries", next ?? query({ limit: 100, patient_id: patient }), { signal });
+  const mails = usePages(load, undefined, [reconnects.use()]);
+  return html`<section class="card" aria-labelledby="mails-of"><h2 id="mails-of">${t("mail.to")} <code>${patient}</code></h2>
+    <${Loading} of=${mails}>
+      ${mails.rows.length === 0 ? html`<p class="muted" role="status">${t("mail.to.none")}</p>` :
+        html`<${Deliveries} rows=${mails.rows} />`}
+      ${mails.more}
+    <//>
+  </section>`;
 }
 
 function Deliveries({ rows, selected, onSelect }) {

@@ -2,11 +2,10 @@
 import { html, shared, useEffect, useState } from "../html.js";
 import { get, page, Problem, query, readOwnWrites, reconnects } from "../api.js";
 import { t } from "../i18n.js";
-import { link } from "../router.js";
+import { link, UUID } from "../router.js";
 import { session } from "../session.js";
 import { Field, Loading, Table, Title, usePages } from "../ui.js";
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const LIMIT = 50;
 /** Pages that are read at most until enough patients are found. */
 const MOST_PAGES = 10;

@@ -2,7 +2,7 @@
 import { html, useLoaded, useState } from "../html.js";
 import { get, page, Problem, query, reconnects, request } from "../api.js";
 import { day, has, t } from "../i18n.js";
-import { go, link } from "../router.js";
+import { go, link, UUID } from "../router.js";
 import { Badge, Confirm, download, Facts, Failure, Field, Id, Loading, Table, Time, Title, useAction, usePages, usePolling } from "../ui.js";
 
 const ERASURE_REASONS = ["request", "retention", "error"];
@@ -72,14 +72,17 @@ const HoldState = ({ expired }) =>
 
 function Choose() {
   const [id, setId] = useState("");
+  const [errors, setErrors] = useState([]);
   const submit = (event) => {
     event.preventDefault();
-    if (id.trim()) go("privacy", id.trim().toLowerCase());
+    const sought = id.trim().toLowerCase();
+    if (UUID.test(sought)) go("privacy", sought);
+    else setErrors([t("patient.id.malformed")]);
   };
   return html`<${Title}>${t("page.privacy")}<//>
     <p class="muted">${t("privacy.text")}</p>
-    <form class="card inline" role="search" onSubmit=${submit}>
-      <${Field} label=${t("patient.id")} spellcheck="false" autocomplete="off" required value=${id}
+    <form class="card inline" role="search" onSubmit=${submit} novalidate>
+      <${Field} label=${t("patient.id")} errors=${errors} spellcheck="false" autocomplete="off" required value=${id}
         onInput=${(event) => setId(event.target.value)} />
       <button class="primary">${t("open")}</button>
     </form>

@@ -1,5 +1,5 @@
 // Registering a patient.
-import { html, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { Problem, request } from "../api.js";
 import { t } from "../i18n.js";
 import { go } from "../router.js";
@@ -17,13 +17,16 @@ export function Register() {
     go("patients", created.id);
   });
   const invalid = error instanceof Problem && error.slug === "invalid-request";
+  // The first wrong field gets the focus, so that a person can correct it at once.
+  const form = useRef();
+  useEffect(() => form.current.querySelector("[aria-invalid=true]")?.focus(), [error]);
   const submit = (event) => {
     event.preventDefault();
     run();
   };
   return html`
     <${Title}>${t("page.register")}<//>
-    <form class="card" onSubmit=${submit} novalidate>
+    <form class="card" ref=${form} onSubmit=${submit} novalidate>
       <${DetailFields} details=${details} onChange=${setDetails} errors=${errorsByField(error)} />
       ${invalid ? html`<p class="error" role="alert">${t("register.invalid")}</p>` : html`<${Failure} error=${error} />`}
       <div class="actions">

@@ -1,12 +1,12 @@
 // The timeline of a patient: what happened, who did it, and the patient as of any moment.
 import { html, useLoaded, useState } from "../html.js";
-import { get, page, Problem, query, reconnects } from "../api.js";
-import { day, number, t } from "../i18n.js";
+import { get, page, pause, Problem, query, reconnects } from "../api.js";
+import { day, t } from "../i18n.js";
 import { link } from "../router.js";
 import { session } from "../session.js";
 import { DETAILS } from "../details.js";
 import { Proof, useVerified } from "../events.js";
-import { Badge, explain, Facts, Id, Loading, Table, Time, Title } from "../ui.js";
+import { Badge, explain, Facts, Id, Loading, Table, Time, Title, usePages } from "../ui.js";
 
 const PAGE = 1000;
 
@@ -67,25 +67,38 @@ function Changes({ payload, changes }) {
   ]} />`;
 }
 
+/** Milliseconds for which the slider must rest, because each past state that is read is recorded. */
+const REST = 300;
+
 /** The patient as of the moment that the slider selects. */
 function AsOf({ id, events }) {
   // -1 is before the first event.
   const [index, setIndex] = useState(events.length - 1);
   const event = events[index];
+  const [moved, setMoved] = useState(false);
   const state = useLoaded(
-    async (signal) => event && get(`/patients/${id}/history/${event.sequence}`, { signal }),
+    async (signal) => {
+      if (!event) return undefined;
+      if (moved) await pause(REST, signal);
+      return get(`/patients/${id}/history/${event.sequence}`, { signal });
+    },
     [event?.sequence],
   );
   const erased = state.error instanceof Problem && state.error.status === 410;
   const [when, setWhen] = useState("");
+  const move = (value) => {
+    setMoved(true);
+    setIndex(value);
+  };
   const slide = (value) => {
     setWhen("");
-    setIndex(value);
+    move(value);
   };
   const choose = (value) => {
     setWhen(value);
-    const moment = new Date(value).getTime();
-    if (!Number.isNaN(moment)) setIndex(events.findLastIndex(({ recorded_at }) => new Date(recorded_at).getTime() <= moment));
+    // The field and the times on the page have whole seconds. An event belongs to the second that the page shows.
+    const nextSecond = new Date(value).getTime() + 1000;
+    if (!Number.isNaN(nextSecond)) move(events.findLastIndex(({ recorded_at }) => new Date(recorded_at).getTime() < nextSecond));
   };
   const shown = () => {
     if (!event) return html`<p>${t("as-of.before")}</p>`;
@@ -93,11 +106,11 @@ function AsOf({ id, events }) {
       class="muted">(${index + 1}/${events.length})</span></p>`;
     if (erased) return html`${heading}<p><${Badge}>${t("state.erased")}<//> ${explain(state.error)}</p>`;
     return html`${heading}<${Loading} of=${state}>
-      ${state.data?.sequence === event.sequence && html`<${Facts} of=${[
+      ${state.data?.sequence === event.sequence ? html`<${Facts} of=${[
         [t("state"), html`<${Badge}
           kind=${state.data.state === "active" ? "good" : "neutral"}>${t(`state.${state.data.state}`)}<//>`],
         ...DETAILS.map((name) => [t(name), state.data[name]]),
-      ]} />`}
+      ]} />` : state.loading && html`<p class="muted">${t("loading")}</p>`}
     <//>`;
   };
   return html`<section class="card" aria-labelledby="as-of">
@@ -115,37 +128,28 @@ function AsOf({ id, events }) {
   </section>`;
 }
 
-/** Reads of a patient that the page shows at most. */
-const SHOWN_READS = 1000;
-
-/** Returns the newest reads of a patient, the newest first. The API returns the oldest first. */
-async function newestReads(id, signal) {
-  let kept = [];
-  let count = 0;
-  for (let next = query({ limit: PAGE }); next; ) {
-    const read = await page(`/patients/${id}/reads`, next, { signal });
-    kept = [...kept, ...read.rows].slice(-SHOWN_READS);
-    count += read.rows.length;
-    next = read.next;
-  }
-  return { rows: kept.toReversed(), count };
-}
-
-/** Who read the data of the patient. */
+/** Who read the data of the patient, the newest first. */
 function ReadsOfPatient({ id }) {
-  const loaded = useLoaded((signal) => newestReads(id, signal), [id]);
-  const { rows = [], count = 0 } = loaded.data ?? {};
+  const load = (next, signal) => page(`/patients/${id}/reads`, next ?? query({ order: "desc", limit: 100 }), { signal });
+  const reads = usePages(load, undefined, [id, reconnects.use()]);
   const columns = [
     [t("when"), (row) => html`<${Time} value=${row.recorded_at} />`, "time"],
     [t("actor"), (row) => row.actor],
     [t("read.kind"), (row) => t(`read.${row.kind}`)],
     [t("request"), (row) => html`<code>${row.request_id}</code>`, "wide"],
   ];
-  return html`<details class="card"><summary>${t("patient.reads")}</summary>
-    <${Loading} of=${loaded}>
-      ${count > rows.length && html`<p class="muted small">${t("patient.reads.newest", { shown: number(rows.length), count: number(count) })}</p>`}
-      <${Table} caption=${t("patient.reads")} columns=${columns} rows=${rows} keyOf=${(row) => row.id} />
-    <//>
+  return html`<${Loading} of=${reads}>
+    <${Table} caption=${t("patient.reads")} columns=${columns} rows=${reads.rows} keyOf=${(row) => row.id} />
+    ${reads.more}
+  <//>`;
+}
+
+/** The reads of the patient, which are read when a person opens them. */
+function Readers({ id }) {
+  const [opened, setOpened] = useState(false);
+  return html`<details class="card" onToggle=${({ target }) => setOpened((before) => before || target.open)}>
+    <summary>${t("patient.reads")}</summary>
+    ${opened && html`<${ReadsOfPatient} id=${id} />`}
   </details>`;
 }
 
@@ -184,6 +188,6 @@ export function Timeline({ id }) {
         <p class="muted small">${t("verify.text")} <a href="#/checkpoints">${t("page.checkpoints")}</a></p>
         <ol class="timeline" reversed>${entriesOf(stored).toReversed().map(entry)}</ol>
       </section>
-      <${ReadsOfPatient} id=${id} />
+      <${Readers} id=${id} />
     <//>`;
 }

@@ -1,6 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use super::FILES;
 
@@ -69,8 +71,8 @@ fn the_page_preloads_every_module() {
     }
 }
 
-/// Returns the keys of a module with texts.
-fn keys(name: &str) -> BTreeSet<String> {
+/// Returns the keys and texts of a module with texts.
+fn texts(name: &str) -> Vec<(String, String)> {
     let texts = text(name);
     let entries = texts.lines().filter_map(|line| line.strip_prefix("  "));
     entries
@@ -78,8 +80,48 @@ fn keys(name: &str) -> BTreeSet<String> {
             Some(quoted) => quoted.split_once("\": "),
             None => entry.split_once(": "),
         })
-        .map(|(key, _)| key.to_owned())
+        .map(|(key, text)| {
+            let text = text.trim_end_matches(',').trim_matches('"');
+            (key.to_owned(), text.replace("\\\"", "\"").replace("\\\\", "\\"))
+        })
         .collect()
+}
+
+/// Returns the keys of a module with texts.
+fn keys(name: &str) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for (key, _) in texts(name) {
+        assert!(keys.insert(key.clone()), "{key} occurs twice in {name}");
+    }
+    keys
+}
+
+/// `scripts/pictures` lists the texts of the console that each picture of the documentation shows.
+#[test]
+fn the_pictures_show_texts_that_the_console_still_has() {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
+    let list = fs::read_to_string(images.join("console.json")).unwrap();
+    let pictures: BTreeMap<String, Value> = serde_json::from_str(&list).unwrap();
+    let files = fs::read_dir(images)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let files: BTreeSet<_> = files
+        .filter_map(|name| name.to_str()?.strip_suffix(".webp").map(str::to_owned))
+        .filter(|name| name.starts_with("console-"))
+        .collect();
+    assert_eq!(files, pictures.keys().cloned().collect());
+    for (name, picture) in pictures {
+        let shown = picture["texts"].as_array().unwrap();
+        assert!(shown.len() > 5, "{name}: {shown:?}");
+        let language = picture["language"].as_str().unwrap();
+        let current = texts(&format!("{language}.js")).into_iter();
+        let current: BTreeSet<_> = current.map(|(_, text)| text).collect();
+        let gone: Vec<_> = shown
+            .iter()
+            .filter(|text| !current.contains(text.as_str().unwrap()))
+            .collect();
+        assert!(gone.is_empty(), "run scripts/pictures: {name} shows {gone:?}");
+    }
 }
 
 #[test]

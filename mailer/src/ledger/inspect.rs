@@ -3,8 +3,10 @@
 use eventstore::{Database, Error, Position, Result, Row, Session, Timestamp};
 
 use super::due_too_late;
+use super::finished::FinishedDeliveries;
 use super::records::{
-    AttemptRecord, DeliveryRecord, DeliveryState, EventDeliveries, LedgerStatus, UnfinishedDeliveries,
+    AttemptRecord, DeliveriesWanted, DeliveryRecord, DeliveryState, EventDeliveries, LedgerStatus,
+    UnfinishedDeliveries,
 };
 use super::workers::{self, WorkerStatus};
 use crate::handler::SUBSCRIPTION;
@@ -104,28 +106,46 @@ impl Ledger {
     ///
     /// [`eventstore::Error::Database`], [`eventstore::Error::Timeout`].
     pub async fn status(&self, now: Timestamp) -> Result<LedgerStatus> {
+        self.status_with(self.finished().await?, now).await
+    }
+
+    /// Returns the status of the ledger at `now`, with counts of finished deliveries that were made before.
+    /// Does not read rows of finished deliveries.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Ledger::status`].
+    pub async fn status_with(&self, finished: FinishedDeliveries, now: Timestamp) -> Result<LedgerStatus> {
+        let unfinished = self.unfinished(now).await?;
+        let known = || unfinished.counts.iter().chain(&finished);
+        let counts = DeliveryState::ALL.map(|state| {
+            let count = known().find(|(of, _)| *of == state);
+            (state, count.map_or(0, |(_, count)| *count))
+        });
+        Ok(LedgerStatus {
+            counts,
+            oldest_waiting: unfinished.oldest,
+            oldest_due: unfinished.oldest_due,
+            due_too_late: unfinished.due_too_late,
+            workers: self.workers(now).await?,
+        })
+    }
+
+    /// Counts the finished deliveries: sent, dead or cancelled. Reads every row.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Ledger::status`].
+    pub async fn finished(&self) -> Result<FinishedDeliveries> {
         let mut connection = self.database.reader().await?;
         let rows = connection
             .query("SELECT state, COUNT(*) FROM mail_deliveries GROUP BY state")
             .fetch_all()
             .await?;
-        let mut counts = DeliveryState::ALL.map(|state| (state, 0));
+        let mut counts =
+            [DeliveryState::Sent, DeliveryState::Dead, DeliveryState::Cancelled].map(|state| (state, 0));
         count(&rows, &mut counts)?;
-        let oldest = connection
-            .query("SELECT MIN(created_at) FROM mail_deliveries WHERE due_at IS NOT NULL")
-            .fetch_optional()
-            .await?;
-        let oldest_waiting = oldest.map(|row| row.get(0)).transpose()?.flatten();
-        let oldest_due = oldest_due(&mut connection, now).await?;
-        let due_too_late = due_too_late::count(&mut connection, now).await?;
-        drop(connection);
-        Ok(LedgerStatus {
-            counts,
-            oldest_waiting,
-            oldest_due,
-            due_too_late,
-            workers: self.workers(now).await?,
-        })
+        Ok(counts)
     }
 
     /// Returns the workers that are active at `now`.
@@ -137,28 +157,30 @@ impl Ledger {
         workers::active(&self.database, now).await
     }
 
-    /// Returns about `limit` deliveries after position `after`, ordered by position, optionally in one state
-    /// only. Deliveries at the same position are never divided between pages, so the page may contain a few
-    /// more than `limit`. Fewer than `limit` deliveries mean that no further deliveries exist.
+    /// Returns about `limit` deliveries after position `after`, ordered by position. Deliveries at the same
+    /// position are never divided between pages, so the page may contain a few more than `limit`. Fewer than
+    /// `limit` deliveries mean that no further deliveries exist.
     ///
     /// # Errors
     ///
     /// The same as for [`Ledger::status`].
     pub async fn list(
         &self,
-        state: Option<DeliveryState>,
+        wanted: &DeliveriesWanted,
         after: Position,
         limit: u32,
     ) -> Result<Vec<DeliveryRecord>> {
-        let in_state = if state.is_some() { " AND state = ?" } else { "" };
-        let state = state.map(DeliveryState::name);
+        let state = wanted.state.map(DeliveryState::name);
+        let filters = [("aggregate_id", wanted.patient.as_deref()), ("state", state)];
+        let filters = filters.map(|(column, value)| value.map(|value| (format!(" AND {column} = ?"), value)));
+        let (conditions, values): (String, Vec<_>) = filters.into_iter().flatten().unzip();
         let mut connection = self.database.reader().await?;
         let rows = connection
             .query(&format!(
-                "{SELECT} WHERE position > ?{in_state} ORDER BY position, template LIMIT ?"
+                "{SELECT} WHERE position > ?{conditions} ORDER BY position, template LIMIT ?"
             ))
             .bind(after)
-            .bind_all(state)
+            .bind_all(values.iter().copied())
             .bind(i64::from(limit))
             .fetch_all()
             .await?;
@@ -168,11 +190,11 @@ impl Ledger {
         };
         let rows = connection
             .query(&format!(
-                "{SELECT} WHERE position = ? AND template > ?{in_state} ORDER BY template"
+                "{SELECT} WHERE position = ? AND template > ?{conditions} ORDER BY template"
             ))
             .bind(last.position)
             .bind(last.template.as_str())
-            .bind_all(state)
+            .bind_all(values.iter().copied())
             .fetch_all()
             .await?;
         for row in &rows {

@@ -53,6 +53,15 @@ impl DeliveryState {
     }
 }
 
+/// Filter for deliveries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeliveriesWanted {
+    /// Only deliveries in this state.
+    pub state: Option<DeliveryState>,
+    /// Only deliveries for the patient with this id.
+    pub patient: Option<String>,
+}
+
 /// Status of the ledger, as `GET /mail` returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LedgerStatus {

@@ -29,14 +29,27 @@ pub(super) fn script() -> Option<String> {
     script
 }
 
+/// Rules of axe-core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rules {
+    All,
+    /// The rules about colors.
+    Colors,
+}
+
 impl Tab {
     /// Returns what axe-core finds on the page as it is.
-    pub(super) async fn violations(&self) -> Vec<Value> {
-        let run = "const done = arguments[0];
-            axe.run(document, {resultTypes: ['violations'], selectors: false}).then(
+    pub(super) async fn violations(&self, rules: Rules) -> Vec<Value> {
+        let run = "const [colors, done] = arguments;
+            const runOnly = colors ? {runOnly: ['color-contrast', 'link-in-text-block']} : {};
+            axe.run(document, {resultTypes: ['violations'], selectors: false, ...runOnly}).then(
                 ({violations}) => done(violations.map(({id, nodes}) => [id, nodes[0].html, nodes[0].failureSummary])),
                 (error) => done([String(error)]))";
-        let found = self.browser.execute_async(run, Vec::new()).await.unwrap();
+        let found = self
+            .browser
+            .execute_async(run, vec![(rules == Rules::Colors).into()])
+            .await
+            .unwrap();
         found.as_array().unwrap().clone()
     }
 }

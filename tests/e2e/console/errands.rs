@@ -1,4 +1,4 @@
-//! What people come to the console for, from beginning to end.
+//! What operators come to the console for, from beginning to end.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -9,207 +9,6 @@ use tokio::net::TcpListener;
 use super::{Service, Tab, axe, command, log_key};
 use crate::client::Client;
 use crate::rig::{Production, SOON};
-
-#[tokio::test]
-async fn a_patient_is_registered_found_amended_looked_back_at_verified_and_erased() {
-    let folder = TempDir::new().unwrap();
-    let port = free_port();
-    let verifier = log_key(folder.path());
-    let service = Service::start(&mut command(folder.path(), port), port).await;
-    let tab = Tab::open(port).await;
-
-    // The server's messages are at their fields.
-    tab.click("Register a patient").await;
-    tab.fill("Name", "Ana María López").await;
-    tab.fill("Email", "ana").await;
-    tab.click("Register").await;
-    tab.sees("must be a plain email address such as name@example.com")
-        .await;
-    tab.sees("must not be empty").await;
-    let invalid = tab
-        .run("return document.querySelectorAll('[aria-invalid=true]').length")
-        .await;
-    assert_eq!(invalid, 3, "email, phone and document_url");
-    // A double click registers one patient.
-    tab.fill("Email", "ana@example.com").await;
-    tab.fill("Phone", "+34 600 123 456").await;
-    tab.fill("Document URL", "https://example.com/ana.jpg").await;
-    tab.run(
-        "const button = [...document.querySelectorAll('form button')].at(-1); button.click(); button.click()",
-    )
-    .await;
-    tab.sees("Amend").await;
-    // The list of the console waits for the registration.
-    tab.click("Find patients").await;
-    tab.sees("Patients shown: 1").await;
-    let listed = service.client.list().await;
-    assert_eq!(listed.len(), 1);
-    let id = listed[0]["id"].as_str().unwrap().to_owned();
-
-    // Found by the beginnings of words.
-    tab.fill("Name, email or id", "lop an").await;
-    tab.sees("Patients shown: 1").await;
-    tab.fill("Name, email or id", "nobody").await;
-    tab.sees("No patient matches").await;
-    // A rejected search shows the message of the server instead of an empty result.
-    tab.fill("Name, email or id", "a b c d e f g h i").await;
-    tab.sees("must contain at most 8 different words").await;
-    assert!(!tab.text().await.contains("No patient matches"));
-    tab.fill("Name, email or id", "ana@example.com").await;
-    tab.click("Ana María López").await;
-
-    // The difference is shown before it is saved.
-    tab.click("Amend").await;
-    tab.fill("Name", "Ana María Núñez").await;
-    tab.click("Review the changes").await;
-    tab.sees("Before").await;
-    let difference = tab
-        .run("return document.querySelector('.difference tbody').innerText")
-        .await;
-    assert_eq!(difference, "Name\tAna María López\tAna María Núñez");
-    tab.click("Save").await;
-    tab.sees("The changes were saved.").await;
-
-    // The form is gone, and the focus is on the new page.
-    wait_until(SOON, "an element has the focus", async || {
-        tab.run("return document.activeElement !== document.body").await == true
-    })
-    .await;
-
-    // The slider shows the earlier state.
-    tab.click("Timeline").await;
-    tab.sees("(2/2)").await;
-    tab.run("const slider = document.querySelector('[type=range]'); slider.value = 0; slider.dispatchEvent(new Event('input'))")
-        .await;
-    tab.sees("(1/2)").await;
-    let state = "return document.querySelector('[aria-live=polite] .facts')?.innerText";
-    wait_until(SOON, "the earlier name is shown", async || {
-        tab.run(state)
-            .await
-            .as_str()
-            .is_some_and(|shown| shown.contains("Ana María López"))
-    })
-    .await;
-
-    tab.run("const when = document.querySelector('#when'); when.value = '2001-01-01T00:00:00'; when.dispatchEvent(new Event('input'))")
-        .await;
-    tab.sees("At that moment, the patient was not registered yet.")
-        .await;
-
-    verified(&tab, &id, &verifier).await;
-
-    tab.go(&format!("privacy/{id}")).await;
-    tab.click("Erase").await;
-    tab.fill("Type the last four characters of the id", &id[id.len() - 4..])
-        .await;
-    tab.click("Erase").await;
-    tab.sees("Download the certificate").await;
-    tab.go(&format!("patients/{id}/history")).await;
-    tab.sees("The personal data in this event was erased").await;
-    assert!(!tab.text().await.contains("Ana"));
-    assert_eq!(tab.messages().await, [""; 0]);
-    tab.close().await;
-}
-
-/// Checks that the events of a patient are verified against what is trusted, and only then.
-async fn verified(tab: &Tab, id: &str, verifier: &str) {
-    let badges = async |text: &str| {
-        let script = format!(
-            "return [...document.querySelectorAll('.timeline .badge')].filter(({{innerText}}) => innerText.includes('{text}')).length"
-        );
-        tab.run(&script).await
-    };
-    tab.go("checkpoints").await;
-    tab.fill("Verifier key", verifier).await;
-    tab.click("Save").await;
-    tab.sees("Valid").await;
-    tab.go(&format!("patients/{id}/history")).await;
-    wait_until(SOON, "the signature verifies both events", async || {
-        badges("Verified").await == 2
-    })
-    .await;
-
-    // A root that the log never had: either the log was rewritten, or the head is not a head of this log.
-    tab.go("checkpoints").await;
-    tab.fill("Checkpoint", &format!("1:{}", "ab".repeat(32))).await;
-    tab.click("Pin").await;
-    tab.sees("does not match what you trust").await;
-    tab.go(&format!("patients/{id}/history")).await;
-    wait_until(SOON, "no event is verified", async || {
-        badges("Does not match").await == 2
-    })
-    .await;
-
-    // The newest checkpoint is pinned, and the key removed.
-    tab.go("checkpoints").await;
-    tab.click("Remove").await;
-    tab.click("Pin this checkpoint").await;
-    tab.fill("Verifier key", "").await;
-    tab.field("Verifier key").await.send_keys(" ").await.unwrap();
-    tab.click("Save").await;
-    tab.sees("The newest checkpoint continues it").await;
-    tab.go(&format!("patients/{id}/history")).await;
-    wait_until(SOON, "the pinned checkpoint verifies both events", async || {
-        badges("Verified").await == 2
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_patient_is_registered_and_deleted_with_the_keyboard_alone() {
-    let folder = TempDir::new().unwrap();
-    let port = free_port();
-    log_key(folder.path());
-    let service = Service::start(&mut command(folder.path(), port), port).await;
-    let tab = Tab::open(port).await;
-    tab.go("patients/new").await;
-    // The heading gets the focus, so that screen readers announce the page.
-    let focus = async |wanted: &str| {
-        let what = format!("{wanted:?} has the focus");
-        wait_until(SOON, &what, async || {
-            let focused = "const {tagName, innerText, name} = document.activeElement; return name || innerText || tagName";
-            tab.run(focused).await == wanted
-        })
-        .await;
-    };
-    let press = async |keys: &str| {
-        let focused = tab.browser.active_element().await.unwrap();
-        focused.send_keys(keys).await.unwrap();
-    };
-    let visible = "return getComputedStyle(document.activeElement).outlineStyle";
-    focus("Register a patient").await;
-    for (field, value) in [
-        ("name", "Ana López"),
-        ("email", "ana@example.com"),
-        ("phone", "600 123 456"),
-        ("document_url", "https://example.com/ana.jpg"),
-    ] {
-        press("\t").await;
-        focus(field).await;
-        assert_eq!(tab.run(visible).await, "solid");
-        press(value).await;
-    }
-    press("\t\t").await;
-    focus("Register").await;
-    assert_eq!(tab.run(visible).await, "solid");
-    press("\n").await;
-    focus("Ana López").await;
-    press("\t\t").await;
-    focus("Delete").await;
-    press("\n").await;
-    // The dialog begins with the harmless button.
-    focus("Cancel").await;
-    press("\t").await;
-    focus("Delete").await;
-    press("\n").await;
-    tab.sees("The patient was deleted.").await;
-    wait_until(SOON, "the patient is not listed", async || {
-        service.client.list().await.is_empty()
-    })
-    .await;
-    assert_eq!(tab.messages().await, [""; 0]);
-    tab.close().await;
-}
 
 /// Starts a mail server that rejects every email for good. Returns its port.
 async fn rejecting_mail_server() -> u16 {
@@ -269,7 +68,21 @@ async fn a_dead_mail_is_found_with_the_reason_retried_and_sent() {
     tab.click("Retry all dead emails").await;
     tab.click("Retry").await;
     wait_until(SOON, "both are sent", async || smtp.mails().len() == 2).await;
-    tab.go("mail/1").await;
+    // The emails to a patient, and about an event.
+    let event: Value = (service.client.get("/events?limit=1").await.unwrap())
+        .json()
+        .await
+        .unwrap();
+    let id = event[0]["aggregate_id"].as_str().unwrap();
+    tab.fill("Event or patient", id).await;
+    tab.click("Search").await;
+    tab.element(&format!("//section[h2/code = '{id}'][count(.//tbody/tr) = 1]"))
+        .await;
+    let searched = "return performance.getEntriesByType('resource').filter(({name}) => name.includes('patient_id=')).length";
+    assert_eq!(tab.run(searched).await, 1);
+    tab.fill("Event or patient", "1").await;
+    tab.click("Search").await;
+    tab.sees("Emails about event 1").await;
     tab.sees("the server answered 550").await;
     wait_until(SOON, "its page shows both attempts", async || {
         let rows = tab
@@ -360,7 +173,7 @@ async fn a_projection_is_rebuilt_verified_and_skips_an_event() {
     if let Some(axe) = axe::script() {
         tab.run(&axe).await;
         assert_eq!(
-            tab.violations().await,
+            tab.violations(axe::Rules::All).await,
             [Value::Null; 0],
             "a verified table, and the dialog"
         );

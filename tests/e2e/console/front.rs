@@ -1,6 +1,7 @@
 //! A reverse proxy between the browser and the service, which answers some requests itself.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -21,6 +22,8 @@ pub(super) enum Deed {
     Stall(&'static str),
     /// Answers 200 with this text.
     Give(String),
+    /// Forwards the request, and closes the connection after this many bytes of the response.
+    Cut(usize),
 }
 
 /// A deed for the next requests of a method to a path.
@@ -147,5 +150,16 @@ async fn forward(State(forwarder): State<Forwarder>, request: Request) -> Respon
             Body::from_stream(first.chain(stream::pending())).into_response()
         }
         Some(Deed::Give(text)) => text.into_response(),
+        Some(Deed::Cut(bytes)) => {
+            let (parts, body) = forwarder.send(request).await.into_parts();
+            let all = to_bytes(body, 1 << 20).await.unwrap();
+            let first = stream::once(async move { Ok(all.slice(..bytes)) });
+            let cut = stream::once(async {
+                // Otherwise, the connection would be closed before the first bytes have left.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(std::io::Error::other("cut"))
+            });
+            Response::from_parts(parts, Body::from_stream(first.chain(cut)))
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{free_port, wait_until};
 
+use super::pages::problems;
 use super::{Service, Tab, axe, command, log_key};
 use crate::client::Client;
 use crate::rig::{SOON, patients};
@@ -43,6 +44,9 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
     log_key(folder.path());
     let (old, old_line) = token("clerk");
     let (new, new_line) = token("clerk");
+    let (auditor, auditor_line) = token("auditor");
+    let (privacy, privacy_line) = token("privacy");
+    let new_lines = [new_line, auditor_line, privacy_line].join("\n");
     let mut command = command(folder.path(), port);
     with_tokens(&mut command, &folder, &old_line);
     let service = Service::start(&mut command, port).await;
@@ -51,7 +55,7 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
     if let Some(axe) = &axe {
         tab.element("//label[. = 'Access token']").await;
         tab.run(axe).await;
-        assert_eq!(tab.violations().await, [Value::Null; 0], "signing in");
+        assert_eq!(problems(&tab, "signing in").await, [""; 0]);
     }
     // A header cannot contain the first of these tokens.
     for wrong in ["t\u{f8}k\u{ea}n", "pat_wrong"] {
@@ -67,12 +71,21 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
         !text.contains("Event log") && !text.contains("Projections"),
         "{text}"
     );
+    tab.go("log").await;
+    tab.sees("Not available to your role").await;
+    let focused = "return document.activeElement.innerText";
+    assert_eq!(tab.run(focused).await, "Not available to your role");
+    if let Some(axe) = &axe {
+        tab.run(axe).await;
+    }
+    assert_eq!(problems(&tab, "a page of another role").await, [""; 0]);
+    tab.click("Register a patient").await;
     tab.fill("Name", "Ana López").await;
     tab.fill("Email", "ana@example.com").await;
     tab.fill("Phone", "600 123 456").await;
     tab.fill("Document URL", "https://example.com/ana.jpg").await;
 
-    with_tokens(&mut Command::new("true"), &folder, &new_line);
+    with_tokens(&mut Command::new("true"), &folder, &new_lines);
     let holder = Client::holding(port, &old);
     wait_until(SOON, "the token is withdrawn", async || {
         holder.get("/patients").await.unwrap().status() == 401
@@ -87,7 +100,7 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
     );
     if let Some(axe) = &axe {
         tab.run(axe).await;
-        assert_eq!(tab.violations().await, [Value::Null; 0], "signing in again");
+        assert_eq!(problems(&tab, "signing in again").await, [""; 0]);
     }
     // Escape does not close this dialog, because the page would lose what was typed.
     for _ in 0..2 {
@@ -119,9 +132,29 @@ async fn a_token_that_is_withdrawn_loses_nothing_that_was_typed() {
         "",
         "the next person does not see the id"
     );
-    assert_eq!(tab.messages().await, [""; 0]);
+    only_their_pages(&tab, &auditor, &privacy).await;
+    let expected = [("/register", " 401 ")];
+    assert_eq!(tab.messages_except(&expected).await, [""; 0]);
     tab.close().await;
     drop(service);
+}
+
+/// Checks that an auditor and a person of the role `privacy` see the pages of their role.
+async fn only_their_pages(tab: &Tab, auditor: &str, privacy: &str) {
+    for (token, pages) in [
+        (
+            auditor,
+            json!(["Find patients", "Event log", "Checkpoints", "Record of reads"]),
+        ),
+        (privacy, json!(["Erasures and holds"])),
+    ] {
+        sign_in(tab, token).await;
+        tab.element("//nav").await;
+        let shown = "return [...document.querySelectorAll('nav a')].map(({innerText}) => innerText)";
+        assert_eq!(tab.run(shown).await, pages);
+        tab.click("Sign out").await;
+        tab.sees("Access token").await;
+    }
 }
 
 #[tokio::test]
@@ -225,10 +258,11 @@ async fn the_console_goes_on_when_the_service_is_back_and_never_overwrites_anoth
     })
     .await;
     // While the service was away, the browser itself reports the broken connections.
-    let said = tab.messages().await;
-    assert!(
-        said.iter().all(|message| message.contains("net::ERR_")),
-        "{said:?}"
-    );
+    let expected = [
+        ("/", "net::ERR_"),
+        ("/patients/", " 412 "),
+        ("/patients/", " 410 "),
+    ];
+    assert_eq!(tab.messages_except(&expected).await, [""; 0]);
     tab.close().await;
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{free_port, wait_until};
 
+use super::axe::Rules;
 use super::{Service, Tab, axe, command, log_key};
 use crate::client::{Client, id_of};
 use crate::rig::SOON;
@@ -50,6 +51,33 @@ async fn hostile(client: &Client) -> Vec<String> {
     ids
 }
 
+/// Returns the problems of the page as it is, at each width and in both color schemes.
+pub(super) async fn problems(tab: &Tab, here: &str) -> Vec<String> {
+    let axe = tab.run("return 'axe' in window").await == true;
+    let mut problems = Vec::new();
+    for width in [360, 768, 1280] {
+        for scheme in ["light", "dark"] {
+            screen(tab, width, scheme).await;
+            let here = format!("{here}, {scheme}, {width} px");
+            let wide = tab.run("return document.documentElement.scrollWidth").await;
+            if wide.as_u64().unwrap() > u64::from(width) {
+                problems.push(format!("{here}: the page is {wide} px wide"));
+            }
+            if axe {
+                // The scheme changes nothing but the colors.
+                let rules = if scheme == "light" {
+                    Rules::All
+                } else {
+                    Rules::Colors
+                };
+                let found = tab.violations(rules).await.into_iter();
+                problems.extend(found.map(|violation| format!("{here}: {violation}")));
+            }
+        }
+    }
+    problems
+}
+
 /// Sets the width and the color scheme of the screen.
 async fn screen(tab: &Tab, width: u32, scheme: &str) {
     let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
@@ -78,6 +106,8 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
     let pages = [
         ("patients".to_owned(), ["WWWW"; 2]),
         ("patients/new".to_owned(), ["Document URL", "URL del documento"]),
+        (format!("patients/{}", ids[0]), ["<svg onload=alert(1)>"; 2]),
+        (format!("patients/{}", ids[1]), ["مرحبا"; 2]),
         (format!("patients/{}", ids[2]), ["WWWW"; 2]),
         (
             format!("patients/{}", ids[3]),
@@ -111,7 +141,9 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
             ["There is no such page", "Esta página no existe"],
         ),
     ];
-    let mut problems = Vec::new();
+    // An erased patient, and a patient without a hold and without an erasure.
+    let expected = [("/patients/", " 410 "), ("/patients/", " 404 ")];
+    let mut found = Vec::new();
     for (language, name) in ["en", "es"].into_iter().enumerate() {
         let switch = format!(
             "const choice = document.querySelector('.preferences select');
@@ -124,28 +156,9 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
             tab.go(route).await;
             tab.element("//h1[not(@class = 'before')]").await;
             tab.sees(texts[language]).await;
-            // Each width with one color scheme in one language, and with the other scheme in the other
-            // language.
-            let schemes = if language == 0 {
-                ["light", "dark"]
-            } else {
-                ["dark", "light"]
-            };
-            for (number, width) in [360, 768, 1280].into_iter().enumerate() {
-                let scheme = schemes[number % 2];
-                screen(&tab, width, scheme).await;
-                let here = format!("{route} in {name}, {scheme}, {width} px");
-                let wide = tab.run("return document.documentElement.scrollWidth").await;
-                if wide.as_u64().unwrap() > u64::from(width) {
-                    problems.push(format!("{here}: the page is {wide} px wide"));
-                }
-                if axe.is_some() {
-                    let found = tab.violations().await.into_iter();
-                    problems.extend(found.map(|violation| format!("{here}: {violation}")));
-                }
-            }
-            let said = tab.messages().await.into_iter();
-            problems.extend(said.map(|message| format!("{route} in {name}: {message}")));
+            found.extend(problems(&tab, &format!("{route} in {name}")).await);
+            let said = tab.messages_except(&expected).await.into_iter();
+            found.extend(said.map(|message| format!("{route} in {name}: {message}")));
         }
     }
     for (route, button) in [
@@ -157,15 +170,27 @@ async fn every_page_is_sound_in_each_language_scheme_and_width() {
         tab.click(button).await;
         tab.element("//dialog").await;
         if axe.is_some() {
-            let found = tab.violations().await.into_iter();
-            problems.extend(found.map(|violation| format!("the dialog of {route}: {violation}")));
+            let violations = tab.violations(Rules::All).await.into_iter();
+            found.extend(violations.map(|violation| format!("the dialog of {route}: {violation}")));
         }
         tab.click("Cancelar").await;
     }
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    let said = tab.messages_except(&expected).await.into_iter();
+    found.extend(said.map(|message| format!("a dialog: {message}")));
     assert_eq!(tab.run("return document.documentElement.lang").await, "es");
     let page = tab.run("return document.title").await;
     assert!(!page.as_str().unwrap().contains("owned"));
+    // The pages that are not part of the console.
+    for path in ["/", "/problems", "/problems/patient-not-found"] {
+        tab.browser.goto(&service.client.url(path)).await.unwrap();
+        if let Some(axe) = &axe {
+            tab.run(axe).await;
+        }
+        found.extend(problems(&tab, path).await);
+        let said = tab.messages().await.into_iter();
+        found.extend(said.map(|message| format!("{path}: {message}")));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
     tab.close().await;
 }
 
@@ -186,10 +211,17 @@ async fn the_console_loads_less_than_150_kib() {
     let size = "return performance.getEntriesByType('resource')
         .filter(({name}) => name.includes('/console/'))
         .reduce((sum, {encodedBodySize}) => sum + encodedBodySize, 0)";
+    // Every script and style sheet that the page names.
+    let awaited =
+        "const loaded = performance.getEntriesByType('resource').filter(({responseEnd}) => responseEnd > 0);
+        const names = new Set(loaded.map(({name}) => name));
+        return [...document.querySelectorAll('link[rel=modulepreload], link[rel=stylesheet]')]
+            .filter(({href}) => !names.has(href)).length";
     let mut bytes = 0;
-    wait_until(SOON, "all files are loaded", async || {
+    wait_until(SOON, "all files are loaded, and no more are", async || {
+        let before = bytes;
         bytes = tab.run(size).await.as_u64().unwrap();
-        bytes > 50_000
+        tab.run(awaited).await == 0 && bytes == before
     })
     .await;
     assert!(bytes < 150 * 1024, "{bytes} bytes");

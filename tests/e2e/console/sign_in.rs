@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use testkit::{Signer, free_port};
 use tokio::net::TcpListener;
 
-use super::{Service, Tab, command, log_key};
+use super::pages::problems;
+use super::{Service, Tab, axe, command, log_key};
 
 /// An issuer that rejects the first request, and then authenticates everybody. Like many issuers, it
 /// separates its window from the window that has opened it.
@@ -27,6 +28,10 @@ struct Issuer {
     signer: Arc<Signer>,
     /// The challenge of the last request.
     challenge: Arc<Mutex<String>>,
+    /// The parameter `prompt` of each request.
+    prompts: Arc<Mutex<Vec<Option<String>>>>,
+    /// The roles in the next token.
+    roles: Arc<Mutex<Vec<&'static str>>>,
 }
 
 /// Allows the page of any origin to read a response.
@@ -47,6 +52,7 @@ async fn authorize(State(issuer): State<Issuer>, Query(asked): Query<HashMap<Str
         (asked["client_id"].as_str(), asked["audience"].as_str()),
         ("console", "patients")
     );
+    issuer.prompts.lock().unwrap().push(asked.get("prompt").cloned());
     let before = mem::replace(
         &mut *issuer.challenge.lock().unwrap(),
         asked["code_challenge"].clone(),
@@ -69,8 +75,9 @@ async fn token(State(issuer): State<Issuer>, Form(asked): Form<HashMap<String, S
     if asked["code"] != "the-code" || challenge != *issuer.challenge.lock().unwrap() {
         return StatusCode::BAD_REQUEST.into_response();
     }
+    let roles = issuer.roles.lock().unwrap().clone();
     let token = issuer.signer.token(&json!({
-        "iss": issuer.url, "aud": "patients", "sub": "7f3c", "exp": 4_000_000_000_u64, "roles": ["operator"],
+        "iss": issuer.url, "aud": "patients", "sub": "7f3c", "exp": 4_000_000_000_u64, "roles": roles,
     }));
     readable(json!({"access_token": token, "token_type": "Bearer"}))
 }
@@ -82,6 +89,8 @@ async fn people_sign_in_at_the_issuer_with_a_code_and_pkce() {
         url: format!("http://{}", listener.local_addr().unwrap()),
         signer: Arc::new(Signer::ec("console")),
         challenge: Arc::default(),
+        prompts: Arc::default(),
+        roles: Arc::default(),
     };
     let router = Router::new()
         .route("/.well-known/openid-configuration", get(metadata))
@@ -106,7 +115,22 @@ async fn people_sign_in_at_the_issuer_with_a_code_and_pkce() {
     tab.click(&button).await;
     tab.sees("Not today").await;
     tab.click(&button).await;
+    tab.sees("Your token has no role of this service.").await;
+    assert_eq!(
+        tab.run("return document.activeElement.innerText").await,
+        "No role"
+    );
+    if let Some(axe) = axe::script() {
+        tab.run(&axe).await;
+    }
+    assert_eq!(problems(&tab, "without a role").await, [""; 0]);
+    // Another person signs in, and the issuer asks who it is.
+    issuer.roles.lock().unwrap().push("operator");
+    tab.click("Sign out").await;
+    tab.click(&button).await;
     tab.sees("Projections").await;
+    let prompts = issuer.prompts.lock().unwrap().clone();
+    assert_eq!(prompts, [None, None, Some("select_account".to_owned())]);
     assert!(!tab.text().await.contains("Register a patient"));
     assert_eq!(tab.messages().await, [""; 0]);
     tab.close().await;

@@ -1,5 +1,7 @@
 //! What the browser proves about events, and what it shows if the log was changed.
 
+use std::path::Path;
+
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -129,8 +131,46 @@ async fn an_event_that_was_changed_is_shown_as_not_matching() {
     assert_ne!(hash, original["hash"]);
     set("hash", &format!("x'{hash}'"));
     time_line_says(&tab, id, "The checkpoint does not contain this event.").await;
-    assert_eq!(tab.messages().await, [""; 0]);
+    filters(&tab, &file, id).await;
+    let expected = [("/events/stream?", " 422 ")];
+    assert_eq!(tab.messages_except(&expected).await, [""; 0]);
     tab.close().await;
+}
+
+/// Filters the log by type, actor and patient.
+async fn filters(tab: &Tab, file: &Path, id: &str) {
+    // An event that is older than the 200 events that the page shows at most.
+    sqlite(
+        file,
+        "UPDATE events SET metadata = json_set(metadata, '$.actor', 'the-importer') WHERE position = 3",
+    );
+    tab.go("log").await;
+    tab.sees("Events shown: 50").await;
+    tab.fill("Actor", "importer\n").await;
+    tab.sees("Events shown: 1").await;
+    tab.sees("the-importer").await;
+    tab.loses("The filter covers").await;
+    tab.fill("Actor", "\n").await;
+    tab.run(
+        "const type = document.querySelector('main select');
+         type.value = 'PatientRegistered'; type.dispatchEvent(new Event('change'))",
+    )
+    .await;
+    tab.sees("Events shown: 50").await;
+    tab.sees("The filter covers the events after position 210.").await;
+    tab.click("Show older events").await;
+    tab.sees("Events shown: 150").await;
+    tab.click("Show older events").await;
+    tab.sees("Events shown: 250").await;
+    tab.click("Show older events").await;
+    tab.sees("Events shown: 260").await;
+    tab.loses("The filter covers").await;
+    tab.fill("Patient id", &format!("{id}\n")).await;
+    tab.sees("Events shown: 1").await;
+    tab.loses("Events shown: 260").await;
+    tab.fill("Patient id", "ana\n").await;
+    tab.sees("must be the id of a patient").await;
+    assert!(!tab.text().await.contains("see errors"), "{}", tab.text().await);
 }
 
 fn id_of_patient(event: &Value) -> &str {

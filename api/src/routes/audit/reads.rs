@@ -20,6 +20,9 @@ use crate::state::Api;
 /// Maximum length of an actor, in characters, limited by the column in the table.
 const LONGEST_ACTOR: usize = 512;
 
+/// Orders of the entries. The first is the default.
+const ORDERS: [&str; 2] = ["asc", "desc"];
+
 fn example() -> Value {
     json!({
         "id": "01a20cb5-3049-75e2-a5d3-40cf90fe63b4", "recorded_at": "2026-11-24T08:38:50.699142Z",
@@ -32,10 +35,11 @@ pub(super) fn described() -> Described {
     Described::new(
         "List recorded reads",
         "Every read of a history, of a past state of a patient and of the feed, over HTTP and from the command line, in \
-         chronological order. With `READ_RECORD=all` or `strict`, also every read of a current state, and an entry for each patient \
+         chronological order, or with `order=desc` in reverse chronological order. With `READ_RECORD=all` or `strict`, also every read of a current state, and an entry for each patient \
          on a page of the list. Reads of the record itself are not included.",
     )
     .takes([
+        order(),
         after(),
         fields::limit(),
         fields::query(
@@ -75,7 +79,7 @@ pub(super) fn of_patient_described() -> Described {
         "The same entries as `GET /audit/reads?patient_id=`: the patient's access log. It is also available for deleted patients. For \
          an id that no patient has or ever had, it contains the reads that asked for this id.",
     )
-    .takes([fields::patient_id(), after(), fields::limit()])
+    .takes([fields::patient_id(), order(), after(), fields::limit()])
     .answers(
         200,
         "A page of entries.",
@@ -97,7 +101,17 @@ fn after() -> Parameter {
         "after",
         fields::uuid(),
         json!("01a20cb5-3049-75e2-a5d3-40cf90fe63b4"),
-        "Only entries after the entry with this id.",
+        "Only entries after the entry with this id, in the order of the list: with `order=desc`, these are older entries.",
+    )
+}
+
+/// Describes the parameter `order`.
+fn order() -> Parameter {
+    fields::query(
+        "order",
+        fields::string().enum_values(Some(ORDERS)),
+        json!("desc"),
+        "`asc` (the default) for the oldest entry first, `desc` for the newest entry first.",
     )
 }
 
@@ -106,6 +120,7 @@ pub(super) async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
     let wanted = ReadsWanted {
         after: after_entry(&mut query),
+        newest_first: newest_first(&mut query),
         patient: patient_id(&mut query, "patient_id"),
         actor: query.short_text("actor", LONGEST_ACTOR),
     };
@@ -127,12 +142,16 @@ pub(super) async fn of_patient(
     let limit = query.limit().unwrap_or(DEFAULT_LIMIT);
     let wanted = ReadsWanted {
         after: after_entry(&mut query),
+        newest_first: newest_first(&mut query),
         patient: Some(id),
         actor: None,
     };
     query.finish()?;
     // The path has the patient.
-    let filter = ReadsWanted::default();
+    let filter = ReadsWanted {
+        newest_first: wanted.newest_first,
+        ..ReadsWanted::default()
+    };
     page(&api, &wanted, limit, |last| {
         page_after(uri.path(), &filter, last, limit)
     })
@@ -143,6 +162,14 @@ fn after_entry(query: &mut Query) -> Option<Uuid> {
     query.read("after", "must be the id of an entry", |value| {
         Uuid::try_parse(value).ok()
     })
+}
+
+fn newest_first(query: &mut Query) -> bool {
+    let must = format!("must be one of {}", ORDERS.join(", "));
+    let order = query.read("order", &must, |value| {
+        ORDERS.iter().position(|order| *order == value)
+    });
+    order == Some(1)
 }
 
 /// Returns a page, with links to the next page and to the first page. `link_after` returns their addresses.
@@ -173,6 +200,7 @@ fn page_after(path: &str, wanted: &ReadsWanted, last: Option<&str>, limit: u32) 
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(last.map(|last| ("after", last)));
     query.append_pair("limit", &limit.to_string());
+    query.extend_pairs(wanted.newest_first.then_some(("order", "desc")));
     query.extend_pairs(wanted.patient.iter().map(|id| ("patient_id", id.to_string())));
     query.extend_pairs(wanted.actor.iter().map(|actor| ("actor", actor)));
     format!("{path}?{}", query.finish())
