@@ -30,7 +30,7 @@ pub(crate) enum MailCommand {
         /// Only emails after this position
         #[arg(long, default_value_t = 0)]
         after: u64,
-        /// Maximum number of emails
+        /// Number of emails to list; more if the last event has further emails
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
         #[command(flatten)]

@@ -29,8 +29,8 @@ pub(super) struct Job {
     pub(super) epoch: u64,
     /// Whether an earlier attempt with an unknown outcome may have sent the email.
     pub(super) unknown_before: bool,
-    /// The event that caused the email. `None` if the log has no event at the delivery's position, which means
-    /// that the log is damaged.
+    /// The event that caused the email. `None` if the log has no event at the delivery's position, which
+    /// means that the log is damaged.
     pub(super) event: Option<RecordedEvent>,
     /// The recipient of the email, or the reason why the recipient is unknown.
     pub(super) recipient: Result<Recipient, DeliveryFailure>,

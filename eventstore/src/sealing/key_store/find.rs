@@ -14,8 +14,8 @@ const MANY: usize = 32;
 /// Share of the ids whose number of rows is read first, to learn whether they are neighbours.
 const FIRST: usize = 8;
 
-/// Reads the keys of these aggregates from the database that has them. The number of rows read is at most about
-/// three times the number of ids.
+/// Reads the keys of these aggregates from the database that has them. The number of rows read is at most
+/// about three times the number of ids.
 pub(super) async fn find_in(
     session: &mut impl Session,
     aggregate_type: &str,
