@@ -206,13 +206,13 @@ async fn a_rebuild_reads_the_replica_and_what_it_lacks_from_the_database() {
         replicated.projected(21).await;
         drop(projector);
 
-        let rebuild = || {
+        let run_rebuild = || {
             let mut command = replicated.command("projection");
             command.args(["rebuild", "patient_view"]);
             run(&mut command)
         };
         let read = replicated.rows_read();
-        let (rebuilt, said) = rebuild();
+        let (rebuilt, said) = run_rebuild();
         assert!(rebuilt && said.contains("21 events"), "{said}");
         assert!(replicated.rows_read() >= read + 20, "it read the database");
         assert_eq!(replicated.production.count("patient_view").await, 21);
@@ -221,7 +221,7 @@ async fn a_rebuild_reads_the_replica_and_what_it_lacks_from_the_database() {
             .replica
             .run("RENAME TABLE clinic.events TO clinic.lost")
             .await;
-        let (rebuilt, said) = rebuild();
+        let (rebuilt, said) = run_rebuild();
         assert!(rebuilt, "{said}");
         assert_eq!(replicated.production.count("patient_view").await, 21);
     })
