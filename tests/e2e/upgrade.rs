@@ -1,4 +1,5 @@
-//! A newer program replaces an older one while patients are registered and deleted.
+//! A newer program replaces an older one while patients are registered and deleted. Afterwards, a patient is
+//! amended, which the older program cannot do.
 //!
 //! `scripts/upgrade` builds the older program from the history of this repository, and sets its path in
 //! `UPGRADE_FROM`.
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{Mail, Program, free_port, mysql_servers, wait_until};
 use tokio::task::JoinHandle;
 
@@ -224,6 +225,8 @@ impl Upgrade {
 
         self.nothing_is_lost_or_doubled(&seen, &new_client).await;
         self.names_are_found_without_a_rebuild(&seen, &new_client).await;
+        self.a_patient_of_the_older_program_is_amended(&seen, &new_client)
+            .await;
         for program in [new_api, new_projector, new_mailer] {
             Self::ends(program).await;
         }
@@ -281,6 +284,27 @@ impl Upgrade {
         // The older program can read the events of the newer one.
         let (sound, said) = run(self.older("").args(["audit", "verify"]));
         assert!(sound, "{said}");
+    }
+
+    /// The older program does not know amendments.
+    async fn a_patient_of_the_older_program_is_amended(&self, seen: &Seen, client: &Client) {
+        let is_active = |(_, id): &(&String, &String)| !seen.deleted.contains(*id);
+        let (email, id) = seen.registered.iter().find(is_active).unwrap();
+        let amended = client.amend(id, &json!({ "email": "new@example.com" })).await;
+        assert_eq!(amended.status(), StatusCode::OK);
+        wait_until(SOON, "the list has the new email", async || {
+            let listed = client.list().await;
+            listed.iter().any(|patient| patient["email"] == "new@example.com")
+        })
+        .await;
+        let history = client.get(&format!("/patients/{id}/history")).await.unwrap();
+        assert_eq!(history.json::<Vec<Value>>().await.unwrap().len(), 2);
+        wait_until(SOON, "both addresses get a notice", async || {
+            let mails = self.production.smtp.mails();
+            let count = |to: &str| mails.iter().filter(|mail| mail.recipient() == to).count();
+            (count("new@example.com"), count(email)) == (1, 2)
+        })
+        .await;
     }
 
     async fn names_are_found_without_a_rebuild(&self, seen: &Seen, client: &Client) {
