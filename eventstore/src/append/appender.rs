@@ -117,7 +117,7 @@ impl Appender {
         options: AppendOptions,
     ) -> Self {
         Self {
-            clock: CheckedClock::new(clock, database.metrics().clone()),
+            clock: CheckedClock::new(clock, options.not_before, database.metrics().clone()),
             database,
             signal,
             check: HeadCheck::default(),

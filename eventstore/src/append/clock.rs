@@ -2,7 +2,8 @@
 //!
 //! A wrong time must not enter the log, because every later event would inherit it. MySQL and MariaDB return
 //! the database's time in the round trip that locks the head. SQLite has no clock of its own, so this
-//! machine's clock is compared with the monotonic clock of the process, which cannot be set.
+//! machine's clock is compared with the monotonic clock of the process, which cannot be set. On every
+//! database, a clock before [`AppendOptions::not_before`](super::AppendOptions::not_before) is wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,23 +50,31 @@ impl Checked {
 #[derive(Debug)]
 pub(super) struct CheckedClock {
     clock: Arc<dyn Clock>,
+    /// Time before which this clock and the database's clock are certainly wrong.
+    not_before: Timestamp,
     monotonic: Option<Monotonic>,
     metrics: Metrics,
 }
 
 impl CheckedClock {
-    pub(super) const fn new(clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+    pub(super) const fn new(clock: Arc<dyn Clock>, not_before: Timestamp, metrics: Metrics) -> Self {
         Self {
             clock,
+            not_before,
             monotonic: None,
             metrics,
         }
     }
 
-    /// Returns the current time after checking it against the database's time or, if there is no database
-    /// time, against the monotonic clock. `head` is the time of the last event.
+    /// Returns the current time after checking it against `not_before`, and against the database's time or, if
+    /// there is no database time, against the monotonic clock. `head` is the time of the last event.
     pub(super) fn now(&mut self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
         let now = self.clock.now();
+        if now < self.not_before {
+            let ahead = now.micros_after(self.not_before);
+            self.metrics.clock_offset(ahead);
+            return Err(wrong(ahead, "the earliest possible time"));
+        }
         let Some(database) = database else {
             return self.against_monotonic(now, head);
         };
@@ -79,10 +88,10 @@ impl CheckedClock {
 
     /// Returns the time at which to record the next event after a last event recorded at `head`. The time is
     /// valid only if the database's clock turns out to be within [`CLOCKS_APART`] of it. Returns `None` if
-    /// the last event is ahead of this clock.
+    /// the last event is ahead of this clock, or if this clock is certainly wrong.
     pub(super) fn unchecked(&self, head: Timestamp) -> Option<Timestamp> {
         let now = self.clock.now();
-        (now >= head).then_some(now)
+        (now >= head.max(self.not_before)).then_some(now)
     }
 
     fn against_monotonic(&mut self, now: Timestamp, head: Timestamp) -> Result<Checked> {
@@ -186,7 +195,12 @@ mod tests {
 
     fn clock_at(now: Timestamp) -> (Arc<ManualClock>, CheckedClock) {
         let clock = ManualClock::at(now);
-        (Arc::clone(&clock), CheckedClock::new(clock, Metrics::default()))
+        let checked = CheckedClock::new(
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Timestamp::EARLIEST,
+            Metrics::default(),
+        );
+        (clock, checked)
     }
 
     #[test]
@@ -269,6 +283,28 @@ mod tests {
             clock.set(noon());
             assert_eq!(checked.now(None, stained).unwrap().after(stained), noon());
             assert!(checked.now(None, noon()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_clock_before_the_earliest_possible_time_is_wrong_and_then_needs_no_restart() {
+        for database in [None, Some(Duration::ZERO), Some(MINUTE)] {
+            let (clock, mut checked) = clock_at(noon() - YEAR * 54);
+            checked.not_before = noon() - DAY;
+            let head = noon() - MINUTE;
+            for wrong in [noon() - YEAR * 54, noon() - DAY - Duration::from_micros(1)] {
+                clock.set(wrong);
+                // The database's clock may be wrong too.
+                assert!(
+                    checked.now(database.map(|by| wrong + by), head).is_err(),
+                    "{wrong}"
+                );
+                assert_eq!(checked.unchecked(Timestamp::EARLIEST), None, "{wrong}");
+            }
+            clock.set(noon());
+            let now = checked.now(database.map(|by| noon() + by), head).unwrap();
+            assert_eq!(now.after(head), noon());
+            assert_eq!(checked.unchecked(head), Some(noon()));
         }
     }
 }
