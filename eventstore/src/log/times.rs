@@ -14,7 +14,7 @@ fn compared_with(position: Position) -> Vec<Position> {
     let back = back
         .filter(|earlier| *earlier > 1)
         .chain((position > 1).then_some(1));
-    back.filter_map(|earlier| Position::new(earlier)).collect()
+    back.filter_map(Position::new).collect()
 }
 
 impl EventLog {
