@@ -185,7 +185,7 @@ impl Cli {
             Err(error) => with_line(error, &dotenv).exit(),
         };
         if let Err(message) = cli.settings.check() {
-            let lines = lines(&dotenv, &message.to_string(), |name| {
+            let lines = lines(&dotenv, &message, |name| {
                 let setting = matches.ids().find(|id| id.as_str() == name.to_lowercase());
                 setting.and_then(|id| matches.value_source(id.as_str())) == Some(ValueSource::EnvVariable)
             });
