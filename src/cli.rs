@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -182,10 +182,15 @@ impl Cli {
         let (mut cli, matches) = match parsed {
             Ok(parsed) => parsed,
             Err(error) if error.kind() == ErrorKind::InvalidUtf8 => refuse(not_utf8()),
-            Err(error) => error.exit(),
+            Err(error) => with_line(error, &dotenv).exit(),
         };
         if let Err(message) = cli.settings.check() {
-            refuse(message);
+            let lines = lines(&dotenv, &message, |name| {
+                let setting = matches.ids().find(|id| id.as_str() == name.to_lowercase());
+                setting.and_then(|id| matches.value_source(id.as_str())) == Some(ValueSource::EnvVariable)
+            });
+            let lines: Vec<_> = lines.iter().map(|line| format!("\n{line}")).collect();
+            refuse(format!("{message}{}", lines.concat()));
         }
         if let Some(Command::Import(arguments)) = &cli.command
             && let Err(error) = arguments.check()
@@ -229,6 +234,35 @@ pub(crate) fn parser() -> clap::Command {
 /// Prints an error and exits with code 2.
 fn refuse(message: impl std::fmt::Display) -> ! {
     parser().error(ErrorKind::ValueValidation, message).exit()
+}
+
+/// Adds the line of `.env` that contains the rejected value, if any.
+fn with_line(mut error: clap::Error, dotenv: &[DotenvEntry]) -> clap::Error {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (argument, value) = (
+        context(ContextKind::InvalidArg),
+        context(ContextKind::InvalidValue),
+    );
+    let is_rejected = |name: &str| std::env::var(name).is_ok_and(|set| set == value);
+    let lines = lines(dotenv, &argument, is_rejected);
+    if !lines.is_empty() {
+        let lines = lines.into_iter().map(Into::into).collect();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(lines));
+    }
+    error
+}
+
+/// Returns the lines of `.env` that set the variables in `text`, except variables whose value does not come
+/// from `.env`.
+fn lines(dotenv: &[DotenvEntry], text: &str, is_used: impl Fn(&str) -> bool) -> Vec<String> {
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let set = dotenv.iter().filter(|entry| entry.is_effective);
+    set.filter(|entry| words.contains(&entry.name.as_str()) && is_used(&entry.name))
+        .map(|DotenvEntry { line, name, .. }| format!(".env, line {line}, sets {name}"))
+        .collect()
 }
 
 /// Names the variable or argument that is not UTF-8. The value is omitted because it may be a password.

@@ -61,6 +61,8 @@ pub(crate) struct DotenvEntry {
     pub(crate) line: usize,
     /// The variable.
     pub(crate) name: String,
+    /// Whether the entry sets the variable. Otherwise, the environment or an earlier entry sets it.
+    pub(crate) is_effective: bool,
     /// The whole entry, as written in the file.
     text: String,
 }
@@ -108,9 +110,11 @@ fn entries(content: &[u8], is_set: impl Fn(&str) -> bool) -> Result<Vec<DotenvEn
         if quote.is_none()
             && let Some(name) = name(&text).map_err(wrong)?
         {
+            let is_effective = !is_known(&name);
             entries.push(DotenvEntry {
                 line: first,
                 name,
+                is_effective,
                 text: text.clone(),
             });
         }

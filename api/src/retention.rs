@@ -174,7 +174,7 @@ pub async fn deleted_patients(
         .map(|event| event.aggregate_id.as_str())
         .collect();
     let erased = erased_among(log, &ids).await?;
-    let mut patients = Vec::new();
+    let (mut patients, mut earliest) = (Vec::new(), Timestamp::EARLIEST);
     for event in page
         .events
         .iter()
@@ -184,25 +184,33 @@ pub async fn deleted_patients(
         let Ok(id) = Uuid::try_parse(&event.aggregate_id) else {
             continue;
         };
-        let deletion = (event.position, event.recorded_at);
+        // The deletions before this one on the page are earlier events too.
+        let deletion = (event.position, event.recorded_at.max(earliest));
+        let deleted_at = right_time(log, deletion, now).await?;
+        if deleted_at <= now {
+            earliest = deleted_at;
+        }
         patients.push(DeletedPatient {
             id,
             position: event.position,
-            deleted_at: right_time(log, deletion, now).await?,
+            deleted_at,
         });
     }
     Ok((patients, page.reaches))
 }
 
 /// Returns the time of an event. If a wrong clock recorded a later time than `now`, returns the time at which
-/// the log's clock was correct again, if it was.
+/// the log's clock was correct again, if it was. If a wrong clock recorded a time before an earlier event,
+/// returns the time of the last event before the clock was wrong, so that no retention period ends too early.
 pub(crate) async fn right_time(
     log: &EventLog,
     (position, recorded_at): (Position, Timestamp),
     now: Timestamp,
 ) -> eventstore::Result<Timestamp> {
-    if recorded_at <= now {
-        return Ok(recorded_at);
-    }
-    Ok(log.right_time(position, now).await?.unwrap_or(recorded_at))
+    let time = if recorded_at <= now {
+        recorded_at
+    } else {
+        log.right_time(position, now).await?.unwrap_or(recorded_at)
+    };
+    log.time_not_before_earlier_events((position, time), now).await
 }

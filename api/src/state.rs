@@ -109,6 +109,7 @@ pub struct Api {
 /// State that the routes share.
 pub struct Shared {
     pub(crate) log: EventLog,
+    pub(crate) appends: AppendQueue,
     pub(crate) commands: Commands,
     pub(crate) reads: PatientReads,
     pub(crate) access: Access,
@@ -155,8 +156,9 @@ impl Api {
             options,
         } = parts;
         let shared = Shared {
-            commands: Commands::new(log.clone(), appends, Arc::clone(&clock))
+            commands: Commands::new(log.clone(), appends.clone(), Arc::clone(&clock))
                 .with_retention(options.retention),
+            appends,
             reads: PatientReads::start(&log),
             access,
             history: PatientHistory::new(log.clone()),

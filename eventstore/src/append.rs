@@ -45,6 +45,7 @@ use crate::metrics::Metrics;
 use crate::signal::Signal;
 
 use appender::Appender;
+use clock::CheckedClock;
 use thread::Thread;
 use traced::Traced;
 
@@ -61,6 +62,7 @@ const CONNECTIONS: u32 = 2;
 #[derive(Clone)]
 pub struct AppendQueue {
     coalescer: Coalescer<Appender>,
+    clock: CheckedClock,
     metrics: Metrics,
     /// Keeps the thread alive while the queue exists.
     _thread: Option<Thread>,
@@ -104,10 +106,12 @@ impl AppendQueue {
         };
         let runtime = thread.as_ref().map_or_else(Handle::current, Thread::handle);
         let metrics = database.metrics().clone();
-        let appender = Appender::new(database, signal, clock, options);
+        let clock = CheckedClock::new(clock, options.not_before, metrics.clone());
+        let appender = Appender::new(database, signal, clock.clone(), options);
         let (capacity, largest) = (options.capacity, options.largest);
         Self {
             coalescer: Coalescer::start_on(&runtime, [appender], capacity, largest),
+            clock,
             metrics,
             _thread: thread,
         }
@@ -139,6 +143,17 @@ impl AppendQueue {
     pub fn is_full(&self) -> bool {
         let (waiting, capacity) = self.depth();
         waiting >= capacity
+    }
+
+    /// Checks the clock of this process as far as that is possible without the database:
+    /// [`EventLog::check_clock`](crate::EventLog::check_clock) compares the clock with the database's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ClockWrong`](crate::Error::ClockWrong) if an append would now be rejected because of the
+    /// clock.
+    pub fn check_clock(&self) -> crate::Result<()> {
+        self.clock.check()
     }
 
     /// Rejects new appends, finishes the waiting appends, and returns.

@@ -3,6 +3,7 @@
 mod head;
 mod pages;
 mod recent;
+mod times;
 
 use std::sync::Arc;
 
@@ -214,25 +215,6 @@ impl EventLog {
         }
         let sql = format!("SELECT {}", clock_of(self.database.dialect()));
         let row = self.database.reader().await?.query(&sql).fetch_optional().await?;
-        row.map(|row| row.get(0)).transpose()
-    }
-
-    /// Returns the time of the first event after `position` that was recorded no later than `now`, or `None`
-    /// if no event matches. Events between them, with times after `now`, were recorded by a wrong clock.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`], [`Error::Timeout`].
-    pub async fn right_time(&self, position: Position, now: Timestamp) -> Result<Option<Timestamp>> {
-        let mut connection = self.database.reader().await?;
-        let row = connection
-            .query(
-                "SELECT recorded_at FROM events WHERE position > ? AND recorded_at <= ? ORDER BY position LIMIT 1",
-            )
-            .bind(position)
-            .bind(now)
-            .fetch_optional()
-            .await?;
         row.map(|row| row.get(0)).transpose()
     }
 

@@ -1,8 +1,13 @@
 //! The settings of the append queue.
 
-use eventstore::AppendOptions;
+use eventstore::{AppendOptions, Timestamp};
 
 use super::Settings;
+
+/// Time before this version of the program was made, 2026-11-01T00:00:00Z in microseconds. A clock with an
+/// earlier time is wrong, for example because the battery of the machine's clock is empty. Update this
+/// constant together with the version of the package.
+const MADE_AFTER: Timestamp = Timestamp::from_micros(1_793_491_200_000_000);
 
 impl Settings {
     /// Returns the options of the append queue.
@@ -13,6 +18,7 @@ impl Settings {
             outcome_wait: self.outcome_wait,
             // Leaves time for the response.
             answer_within: self.request_timeout * 9 / 10,
+            not_before: MADE_AFTER,
         }
     }
 }

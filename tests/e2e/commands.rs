@@ -18,7 +18,7 @@ use crate::settings::ended;
 const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
 
 /// Every command that needs the database, with its exit code when there is no database.
-const COMMANDS: [(&str, i32); 21] = [
+const COMMANDS: [(&str, i32); 35] = [
     ("migrate", 1),
     ("health --role projector", 1),
     ("health --role mailer", 1),
@@ -40,6 +40,23 @@ const COMMANDS: [(&str, i32); 21] = [
     ("audit reads", 2),
     ("audit reads heads", 2),
     ("audit reads prune --before 2026-01-01T00:00:00Z", 2),
+    ("claims verify", 2),
+    ("claims unique", 2),
+    ("claims rebuild", 2),
+    ("erase 01900000-0000-7000-8000-000000000000 --reason request", 1),
+    ("erase --due", 1),
+    ("erase --replay", 1),
+    (
+        "hold 01900000-0000-7000-8000-000000000000 --until 2999-12-31 --reason research",
+        1,
+    ),
+    ("release 01900000-0000-7000-8000-000000000000", 1),
+    ("retention status", 1),
+    ("log format", 1),
+    ("log upgrade --no-earlier-programs", 1),
+    ("keys check", 2),
+    ("keys rotate", 1),
+    ("export --fhir", 1),
 ];
 
 fn command(words: &str, database_url: &str) -> Command {

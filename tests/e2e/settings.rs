@@ -170,6 +170,33 @@ fn a_wrong_line_of_dotenv_is_named_and_its_value_is_not_repeated() {
 }
 
 #[test]
+fn the_line_of_dotenv_that_sets_an_invalid_value_is_named() {
+    let folder = TempDir::new().unwrap();
+    for (line, name) in [
+        ("HTTP_ADDR=nonsense", "HTTP_ADDR"),
+        ("RETENTION=abc", "RETENTION"),
+        ("MAIL_CONCURRENCY=-5", "MAIL_CONCURRENCY"),
+        ("EMAIL_UNIQUE=sometimes", "EMAIL_UNIQUE"),
+        ("LOG_FORMAT=xml", "LOG_FORMAT"),
+        ("REDIS_URL=http://host", "REDIS_URL"),
+    ] {
+        fs::write(folder.path().join(".env"), format!("# first\nLOG=info\n{line}\n")).unwrap();
+        let place = format!(".env, line 3, sets {name}");
+        let mut command = patients("token");
+        command.args(["new", "--role", "clerk"]);
+        let (code, _, stderr) = ended(command.env_remove(name).current_dir(folder.path()));
+        assert_eq!(code, 2, "{stderr}");
+        assert_eq!(stderr.matches(&place).count(), 1, "{stderr}");
+        // The environment takes precedence.
+        let value = line.split_once('=').unwrap().1;
+        let mut command = patients("token");
+        command.args(["new", "--role", "clerk"]);
+        let (code, _, stderr) = ended(command.env(name, value).current_dir(folder.path()));
+        assert!(code == 2 && !stderr.contains(".env, line"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_misspelt_variable_is_warned_of_with_its_line() {
     let folder = TempDir::new().unwrap();
     let content = "MAIL_FORM=a@example.com\nHTTP_PORT=8000\nEDITOR=vi\nMAIL_PORT=8025\nLOG=info\nLOG=debug\n";

@@ -43,8 +43,11 @@ struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "kept")]
     read_table: Option<&'static str>,
-    /// `wrong` if the clock of the process differs from the clock of the database. Nothing can then be
-    /// written.
+    /// `damaged` if the end of the log was altered. Nothing can then be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "damaged")]
+    log: Option<&'static str>,
+    /// `wrong` if the clock of the process is wrong. Nothing can then be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "wrong")]
     clock: Option<&'static str>,
@@ -73,8 +76,8 @@ pub(super) fn ready_described() -> Described {
     Described::new(
         "Check readiness",
         "The process can serve requests if the database responds and accepts writes, the append queue has room, the stored state \
-         of each read table is valid, and the clock of the process agrees with the clock of the database. A read table that has \
-         stopped is reported, but does not make the process unavailable.",
+         of each read table is valid, the end of the log is undamaged, and the clock of the process is correct. A read table that \
+         has stopped is reported, but does not make the process unavailable.",
     )
     .answers(200, "The process can serve requests.", health("ready", "up"), [])
     .answers(503, "The process cannot serve requests now.", health("unavailable", "down"), [])
@@ -88,13 +91,14 @@ pub(super) async fn live() -> Response {
         append_queue: None,
         position: None,
         read_table: None,
+        log: None,
         clock: None,
     })
     .into_response()
 }
 
 /// Checks whether the process can serve: the database responds and accepts writes, the append queue has room,
-/// no read table is damaged, and the clock is correct.
+/// neither a read table nor the end of the log is damaged, and the clock is correct.
 ///
 /// A projection that has stopped at an event is reported, but does not make the process unavailable: reads by
 /// id and writes do not need it, and other processes would have the same problem.
@@ -112,14 +116,17 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     };
     let full = api.commands.is_full();
     let damaged = tables.as_ref().is_some_and(|tables| tables.damaged);
-    let wrong_clock = match &tables {
+    let (damaged_log, wrong_clock) = match &tables {
         Some(_) => {
-            let clock = tokio::time::timeout(PATIENCE, api.log.check_clock(api.clock.as_ref())).await;
-            matches!(clock, Ok(Err(Error::ClockWrong { .. })))
+            let head = tokio::time::timeout(PATIENCE, api.log.check_head()).await;
+            (
+                matches!(head, Ok(Err(error)) if error.is_damage()),
+                is_clock_wrong(&api).await,
+            )
         }
-        None => false,
+        None => (false, false),
     };
-    let ready = database == "up" && !full && !damaged && !wrong_clock;
+    let ready = database == "up" && !full && !damaged && !damaged_log && !wrong_clock;
     let health = Health {
         status: if ready { "ready" } else { "unavailable" },
         database: Some(database),
@@ -130,6 +137,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
             (false, true) => "stopped",
             (false, false) => "kept",
         }),
+        log: damaged_log.then_some("damaged"),
         clock: wrong_clock.then_some("wrong"),
     };
     let status = if ready {
@@ -138,6 +146,13 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, Json(health)).into_response()
+}
+
+/// Whether an append would be rejected because of the clock.
+async fn is_clock_wrong(api: &Api) -> bool {
+    let is_wrong = |checked| matches!(checked, Err(Error::ClockWrong { .. }));
+    let compared = tokio::time::timeout(PATIENCE, api.log.check_clock(api.clock.as_ref())).await;
+    is_wrong(api.appends.check_clock()) || compared.is_ok_and(is_wrong)
 }
 
 /// State of the read tables.

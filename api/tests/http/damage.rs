@@ -161,11 +161,13 @@ async fn a_search_by_email_never_gives_a_patient_who_has_another_one() {
 async fn nothing_is_written_behind_a_damaged_head_and_the_problem_says_so() {
     Rig::on_each(async |rig| {
         let first = rig.register("a@example.com").await;
+        rig.register("c@example.com").await;
         for damage in [
             "position = 99",
             "position = -1",
             "position = 0",
             "recorded_at = 4102444800000000",
+            "hash = (SELECT digest FROM (SELECT hash AS digest, position FROM events) e WHERE position = 1)",
         ] {
             rig.execute("CREATE TABLE saved_head AS SELECT * FROM log_head")
                 .await;
@@ -175,6 +177,9 @@ async fn nothing_is_written_behind_a_damaged_head_and_the_problem_says_so() {
                 "log-damaged",
             );
             is_problem(&rig.delete(first.id()).await, "log-damaged");
+            let ready = rig.get("/health/ready").await;
+            assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE, "{damage}");
+            assert_eq!(ready.body["log"], "damaged", "{damage}");
             rig.execute("DELETE FROM log_head").await;
             is_problem(
                 &rig.post("/register", &patient("b@example.com")).await,
@@ -182,9 +187,10 @@ async fn nothing_is_written_behind_a_damaged_head_and_the_problem_says_so() {
             );
             rig.execute("INSERT INTO log_head SELECT * FROM saved_head").await;
             rig.execute("DROP TABLE saved_head").await;
+            assert_eq!(rig.get("/health/ready").await.status, StatusCode::OK, "{damage}");
         }
         let next = rig.register("b@example.com").await;
-        assert_eq!(next.header("event-position"), "2");
+        assert_eq!(next.header("event-position"), "3");
     })
     .await;
 }
@@ -311,4 +317,28 @@ async fn a_process_whose_clock_is_not_the_databases_writes_nothing_and_is_not_re
         assert_eq!(second.header("event-position"), "2");
         assert_eq!(rig.get("/health/ready").await.status, StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn a_process_on_sqlite_whose_clock_was_set_is_not_ready_until_the_clock_is_right() {
+    let rig = Rig::new().await;
+    // The first append of a process is compared with the time of the last event.
+    rig.register("a@example.com").await;
+    let clock = ManualClock::at(SystemClock.now());
+    let rig = rig.restart(every_host(), clock.clone());
+    rig.register("b@example.com").await;
+    let right = clock.now();
+    assert_eq!(rig.get("/health/ready").await.status, StatusCode::OK);
+    clock.set(right - Duration::from_hours(24 * 365 * 53));
+    let ready = rig.get("/health/ready").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.body["clock"], "wrong");
+    is_problem(
+        &rig.post("/register", &patient("c@example.com")).await,
+        "clock-wrong",
+    );
+    // The load balancer sends no request to a process that is not ready.
+    clock.set(right);
+    assert_eq!(rig.get("/health/ready").await.status, StatusCode::OK);
+    rig.register("c@example.com").await;
 }

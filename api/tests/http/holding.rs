@@ -1,14 +1,16 @@
 //! Holds, and the retention period: when an erasure is rejected.
 
+use std::time::Duration;
+
 use api::ApiOptions;
 use api::retention::Retention;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use eventstore::SystemClock;
+use eventstore::{Clock, ManualClock, SystemClock};
 use serde_json::{Value, json};
 use web::access::Access;
 
-use crate::rig::{Answer, Rig, patient};
+use crate::rig::{Answer, Rig, every_host, patient};
 
 fn hold(id: &str) -> String {
     format!("/patients/{id}/hold")
@@ -177,22 +179,27 @@ async fn nobody_is_held_in_a_log_in_clear() {
 
 /// Creates an API with a retention period.
 async fn retaining(period: &str, override_for_requests: bool) -> Rig {
-    let options = ApiOptions {
+    Rig::with_options(Access::open(), retention(period, override_for_requests)).await
+}
+
+fn retention(period: &str, override_for_requests: bool) -> ApiOptions {
+    ApiOptions {
+        http: every_host(),
         retention: Retention {
             period: Some(period.parse().unwrap()),
             override_for_requests,
         },
         ..ApiOptions::default()
-    };
-    Rig::with_options(Access::open(), options).await
+    }
 }
 
-/// Moves the times of deletions into the past. The last event must not be a deletion, because appends verify
-/// it.
+/// Moves the times of deletions and of all events before them into the past. The last event must not be a
+/// deletion, because appends verify it.
 async fn age(rig: &Rig, days: u64) {
     let micros = days * 24 * 3_600_000_000;
     rig.execute(&format!(
-        "UPDATE events SET recorded_at = recorded_at - {micros} WHERE event_type = 'PatientDeleted'"
+        "UPDATE events SET recorded_at = recorded_at - {micros} \
+         WHERE position <= (SELECT MAX(position) FROM events WHERE event_type = 'PatientDeleted')"
     ))
     .await;
 }
@@ -372,4 +379,39 @@ async fn the_erasures_that_are_due_are_listed_with_their_holds_and_without_perso
     rig.delete(&id).await;
     let rows = listed(&rig, "/erasures/due", 100).await;
     assert_eq!(rows[0]["due_at"], rows[0]["deleted_at"]);
+}
+
+#[tokio::test]
+async fn a_deletion_by_a_clock_that_was_behind_is_kept_for_the_whole_retention_period() {
+    // Each process has a clock of its own, which SQLite cannot compare with another clock.
+    let restart = |rig: Rig, now| rig.restart(retention("2y", false), ManualClock::at(now));
+    let right = SystemClock.now();
+    let rig = restart(Rig::new().await, right);
+    let id = rig.register("a@example.com").await.id().to_owned();
+    rig.register("b@example.com").await;
+
+    let behind = right - Duration::from_hours(24 * 365 * 53);
+    let rig = restart(rig, behind);
+    // The first event by the wrong clock is not a deletion.
+    let later = rig.register("c@example.com").await.id().to_owned();
+    for id in [&id, &later] {
+        let deleted = rig.delete(id).await;
+        assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{}", deleted.body);
+    }
+
+    let rig = restart(rig, right + Duration::from_mins(5));
+    let deletions = rig.get("/events?type=PatientDeleted").await.body;
+    assert!(deletions[0]["recorded_at"].as_str().unwrap() < "1980");
+    assert_eq!(listed(&rig, "/erasures/due", 100).await, [Value::Null; 0]);
+    for id in [&id, &later] {
+        let refused = erase(&rig, id, "retention").await;
+        is_problem(&refused, "retention-period");
+        assert!(refused.body["until"].as_str().unwrap() > right.to_string().as_str());
+    }
+
+    let rig = restart(rig, right + Duration::from_hours(24 * 366 * 2));
+    let due = listed(&rig, "/erasures/due", 100).await;
+    assert_eq!(column(&due, "id"), [&*id, &*later]);
+    assert_eq!(due[1]["deleted_at"], right.to_string());
+    assert!(erase(&rig, &id, "retention").await.status.is_success());
 }

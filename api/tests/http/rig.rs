@@ -45,7 +45,7 @@ pub(crate) struct Rig {
     pub(crate) appends: AppendQueue,
     pub(crate) log: EventLog,
     signal: Signal,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// Returns the options of an API that accepts every host.
@@ -215,6 +215,12 @@ impl Rig {
         Self::on(database, access, options.into(), folder, clock)
     }
 
+    /// Replaces the process with another, which has these options and this clock.
+    pub(crate) fn restart(self, options: impl Into<ApiOptions>, clock: Arc<dyn Clock>) -> Self {
+        let database = self.log.database().clone();
+        Self::on(database, Access::open(), options.into(), self.folder, clock)
+    }
+
     fn on(
         database: Database,
         access: Access,
@@ -248,7 +254,7 @@ impl Rig {
             api,
             log,
             signal,
-            _folder: folder,
+            folder,
         }
     }
 

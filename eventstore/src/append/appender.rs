@@ -17,7 +17,6 @@ use super::one_trip::{self, Attempt, Pace};
 use super::prepared::{Append, Outcome};
 use super::transaction::Open;
 use super::{AppendOptions, traced, transaction};
-use crate::clock::Clock;
 use crate::coalesce::BatchWorker;
 use crate::database::{Connection, Database, Dialect};
 use crate::error::Error;
@@ -113,11 +112,11 @@ impl Appender {
     pub(super) fn new(
         database: Database,
         signal: Signal,
-        clock: Arc<dyn Clock>,
+        clock: CheckedClock,
         options: AppendOptions,
     ) -> Self {
         Self {
-            clock: CheckedClock::new(clock, database.metrics().clone()),
+            clock,
             database,
             signal,
             check: HeadCheck::default(),
@@ -345,7 +344,7 @@ impl Appender {
             head,
             outcomes,
             notices,
-        } = transaction::open(connection, batch.items, &mut self.clock, &mut self.check).await?;
+        } = transaction::open(connection, batch.items, &self.clock, &mut self.check).await?;
         let Some(head) = head else {
             transaction.rollback().await?;
             // An earlier attempt may be the cause of the conflicts and refusals.

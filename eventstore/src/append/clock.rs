@@ -2,9 +2,10 @@
 //!
 //! A wrong time must not enter the log, because every later event would inherit it. MySQL and MariaDB return
 //! the database's time in the round trip that locks the head. SQLite has no clock of its own, so this
-//! machine's clock is compared with the monotonic clock of the process, which cannot be set.
+//! machine's clock is compared with the monotonic clock of the process, which cannot be set. On every
+//! database, a clock before [`AppendOptions::not_before`](super::AppendOptions::not_before) is wrong.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
@@ -45,29 +46,39 @@ impl Checked {
     }
 }
 
-/// The clock of an append queue.
-#[derive(Debug)]
+/// The clock of an append queue. Clones share the state of the comparison.
+#[derive(Debug, Clone)]
 pub(super) struct CheckedClock {
     clock: Arc<dyn Clock>,
-    monotonic: Option<Monotonic>,
+    /// Time before which this clock and the database's clock are certainly wrong.
+    not_before: Timestamp,
+    monotonic: Arc<Mutex<Option<Monotonic>>>,
     metrics: Metrics,
 }
 
 impl CheckedClock {
-    pub(super) const fn new(clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, not_before: Timestamp, metrics: Metrics) -> Self {
         Self {
             clock,
-            monotonic: None,
+            not_before,
+            monotonic: Arc::default(),
             metrics,
         }
     }
 
-    /// Returns the current time after checking it against the database's time or, if there is no database
-    /// time, against the monotonic clock. `head` is the time of the last event.
-    pub(super) fn now(&mut self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
-        let now = self.clock.now();
+    /// Returns the current time after checking it against `not_before`, and against the database's time or,
+    /// if there is no database time, against the monotonic clock. `head` is the time of the last event.
+    pub(super) fn now(&self, database: Option<Timestamp>, head: Timestamp) -> Result<Checked> {
+        let now = self.possible()?;
         let Some(database) = database else {
-            return self.against_monotonic(now, head);
+            let elapsed = self.clock.monotonic();
+            let mut monotonic = self.monotonic();
+            let monotonic = monotonic.get_or_insert(Monotonic {
+                start: now - elapsed,
+                earliest: head - elapsed,
+                set: None,
+            });
+            return self.against_monotonic(now, monotonic);
         };
         self.metrics.clock_offset(now.micros_after(database));
         check(now, database)?;
@@ -79,20 +90,40 @@ impl CheckedClock {
 
     /// Returns the time at which to record the next event after a last event recorded at `head`. The time is
     /// valid only if the database's clock turns out to be within [`CLOCKS_APART`] of it. Returns `None` if
-    /// the last event is ahead of this clock.
+    /// the last event is ahead of this clock, or if this clock is certainly wrong.
     pub(super) fn unchecked(&self, head: Timestamp) -> Option<Timestamp> {
         let now = self.clock.now();
-        (now >= head).then_some(now)
+        (now >= head.max(self.not_before)).then_some(now)
     }
 
-    fn against_monotonic(&mut self, now: Timestamp, head: Timestamp) -> Result<Checked> {
+    /// Checks the clock as far as that is possible without a database: against `not_before` and, after the
+    /// first append on SQLite, against the monotonic clock.
+    pub(super) fn check(&self) -> Result<()> {
+        let now = self.possible()?;
+        match self.monotonic().as_mut() {
+            Some(monotonic) => self.against_monotonic(now, monotonic).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the current time after checking it against `not_before`.
+    fn possible(&self) -> Result<Timestamp> {
+        let now = self.clock.now();
+        if now < self.not_before {
+            let ahead = now.micros_after(self.not_before);
+            self.metrics.clock_offset(ahead);
+            return Err(wrong(ahead, "the earliest possible time"));
+        }
+        Ok(now)
+    }
+
+    fn monotonic(&self) -> MutexGuard<'_, Option<Monotonic>> {
+        self.monotonic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn against_monotonic(&self, now: Timestamp, monotonic: &mut Monotonic) -> Result<Checked> {
         let elapsed = self.clock.monotonic();
         let start = now - elapsed;
-        let monotonic = self.monotonic.get_or_insert(Monotonic {
-            start,
-            earliest: head - elapsed,
-            set: None,
-        });
         let ahead = start.micros_after(monotonic.start);
         self.metrics.clock_offset(ahead);
         if is_apart(ahead) && !monotonic.believes(start, elapsed) {
@@ -186,12 +217,17 @@ mod tests {
 
     fn clock_at(now: Timestamp) -> (Arc<ManualClock>, CheckedClock) {
         let clock = ManualClock::at(now);
-        (Arc::clone(&clock), CheckedClock::new(clock, Metrics::default()))
+        let checked = CheckedClock::new(
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Timestamp::EARLIEST,
+            Metrics::default(),
+        );
+        (clock, checked)
     }
 
     #[test]
     fn a_clock_is_right_up_to_five_minutes_from_that_of_the_database() {
-        let (clock, mut checked) = clock_at(noon());
+        let (clock, checked) = clock_at(noon());
         for (now, right) in [
             (noon() + CLOCKS_APART, true),
             (noon() - CLOCKS_APART, true),
@@ -235,7 +271,7 @@ mod tests {
     #[test]
     fn without_a_clock_of_the_database_a_step_is_not_believed_until_it_is_undone() {
         for step in [Duration::from_hours(1), YEAR * 10] {
-            let (clock, mut checked) = clock_at(noon());
+            let (clock, checked) = clock_at(noon());
             checked.now(None, noon() - MINUTE).unwrap();
             clock.set(noon() + step);
             assert!(checked.now(None, noon()).is_err(), "forward by {step:?}");
@@ -249,7 +285,7 @@ mod tests {
     #[test]
     fn a_step_as_of_a_machine_that_slept_is_believed_when_it_has_lasted_and_another_year_never() {
         for (step, believed) in [(Duration::from_hours(12), true), (DAY * 3, true), (YEAR, false)] {
-            let (clock, mut checked) = clock_at(noon());
+            let (clock, checked) = clock_at(noon());
             checked.now(None, noon()).unwrap();
             clock.set(noon() + step);
             assert!(checked.now(None, noon()).is_err());
@@ -263,12 +299,34 @@ mod tests {
     #[test]
     fn a_process_that_started_with_a_clock_ahead_goes_on_as_soon_as_that_is_set_right() {
         for head in [Timestamp::default(), noon() - MINUTE] {
-            let (clock, mut checked) = clock_at(noon() + YEAR * 10);
+            let (clock, checked) = clock_at(noon() + YEAR * 10);
             let stained = checked.now(None, head).unwrap().after(head);
             assert_eq!(stained, noon() + YEAR * 10);
             clock.set(noon());
             assert_eq!(checked.now(None, stained).unwrap().after(stained), noon());
             assert!(checked.now(None, noon()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_clock_before_the_earliest_possible_time_is_wrong_and_then_needs_no_restart() {
+        for database in [None, Some(Duration::ZERO), Some(MINUTE)] {
+            let (clock, mut checked) = clock_at(noon() - YEAR * 54);
+            checked.not_before = noon() - DAY;
+            let head = noon() - MINUTE;
+            for wrong in [noon() - YEAR * 54, noon() - DAY - Duration::from_micros(1)] {
+                clock.set(wrong);
+                // The database's clock may be wrong too.
+                assert!(
+                    checked.now(database.map(|by| wrong + by), head).is_err(),
+                    "{wrong}"
+                );
+                assert_eq!(checked.unchecked(Timestamp::EARLIEST), None, "{wrong}");
+            }
+            clock.set(noon());
+            let now = checked.now(database.map(|by| noon() + by), head).unwrap();
+            assert_eq!(now.after(head), noon());
+            assert_eq!(checked.unchecked(head), Some(noon()));
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::chain;
 use crate::clock::Timestamp;
-use crate::database::{Row, Script, Transaction};
+use crate::database::{Row, Script, Session, Transaction};
 use crate::error::{Error, Result};
 use crate::event::{Hash, Position};
 use crate::format::LogFormat;
@@ -267,15 +267,44 @@ fn end(row: &Row) -> Result<Option<Head>> {
     }))
 }
 
+impl EventLog {
+    /// Checks that the head is the end of the log, as before an append. Reads the head and the last event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingHead`], [`Error::Damaged`] if the head is not the end of the log, [`Error::Database`].
+    pub async fn check_head(&self) -> Result<()> {
+        let mut connection = self.database().reader().await?;
+        // A single statement, so that no append can come between.
+        let row = connection
+            .query(
+                "SELECT h.position, h.hash, h.recorded_at, e.hash, e.position, e.recorded_at FROM log_head h \
+                 LEFT JOIN events e ON e.position = (SELECT MAX(position) FROM events) WHERE h.id = 1",
+            )
+            .fetch_optional()
+            .await?;
+        let row = row.ok_or(Error::MissingHead)?;
+        let last = match row.get::<Option<Position>, _>(4)? {
+            None => Head::default(),
+            Some(position) => Head {
+                position,
+                hash: log::hash(&row, 3, position)?,
+                recorded_at: row.get(5)?,
+            },
+        };
+        compare(&Head::of(Some(&row))?, &last, &mut connection).await
+    }
+}
+
 /// Compares the head with the head that is expected after the last event.
-async fn compare(head: &Head, last: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
+async fn compare(head: &Head, last: &Head, session: &mut impl Session) -> Result<()> {
     let position = head.position;
     match mismatch(head, last) {
         None => Ok(()),
         Some(HeadMismatch::At(what)) => Err(Error::Damaged { position, what }),
         Some(HeadMismatch::EventsBehind) => Err(Error::Damaged {
             position: position.next(),
-            what: if was_moved_back(head, last, transaction).await? {
+            what: if was_moved_back(head, last, session).await? {
                 "log_head was moved back: the log continues after it"
             } else {
                 "an event was added after log_head"
@@ -304,10 +333,10 @@ fn mismatch(head: &Head, last: &Head) -> Option<HeadMismatch> {
 }
 
 /// Whether the log continues after the head. Otherwise, the events after the head are not part of the log.
-async fn was_moved_back(head: &Head, last: &Head, transaction: &mut Transaction<'_>) -> Result<bool> {
+async fn was_moved_back(head: &Head, last: &Head, session: &mut impl Session) -> Result<bool> {
     if last.hash == head.hash {
         return Ok(true);
     }
-    let next = EventLog::first_after(transaction, head.position).await?;
+    let next = EventLog::first_after(session, head.position).await?;
     next.map_or(Ok(false), |next| chain::follows(&head.hash, &next))
 }

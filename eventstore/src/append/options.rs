@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
+
 /// Options of an append queue.
 #[derive(Debug, Clone, Copy)]
 pub struct AppendOptions {
@@ -15,6 +17,9 @@ pub struct AppendOptions {
     /// Time after which the caller of an append waits no longer, counted from the queueing of the append. A
     /// batch is not retried after that time.
     pub answer_within: Duration,
+    /// Time before which a clock is certainly wrong, such as the time at which the program was made. While
+    /// the clock of the process shows an earlier time, appends are rejected.
+    pub not_before: Timestamp,
 }
 
 impl Default for AppendOptions {
@@ -24,6 +29,7 @@ impl Default for AppendOptions {
             largest: 256,
             outcome_wait: Duration::from_secs(15),
             answer_within: Duration::from_secs(18),
+            not_before: Timestamp::EARLIEST,
         }
     }
 }

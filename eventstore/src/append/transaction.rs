@@ -32,7 +32,7 @@ pub(super) struct Open<'c> {
 pub(super) async fn open<'c>(
     connection: &'c mut Connection,
     items: &[Append],
-    clock: &mut CheckedClock,
+    clock: &CheckedClock,
     check: &mut HeadCheck,
 ) -> Result<Open<'c>> {
     let dialect = connection.dialect();
@@ -102,7 +102,7 @@ async fn begin_after<'r>(
     transaction: &mut Transaction<'_>,
     rows: &'r [Row],
     due: bool,
-    clock: &mut CheckedClock,
+    clock: &CheckedClock,
     check: &mut HeadCheck,
 ) -> Result<Begun<'r>> {
     let locked = check.locked(transaction, rows, due).await?;

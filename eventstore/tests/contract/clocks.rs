@@ -7,7 +7,8 @@ use eventstore::append::CLOCKS_APART;
 use eventstore::chain::Canonical;
 use eventstore::verify::{Problem, TimeBreak};
 use eventstore::{
-    AppendError, Clock, Dialect, ManualClock, RecordedEvent, Signal, SystemClock, Timestamp, verify,
+    AppendError, AppendOptions, AppendQueue, Clock, Dialect, ManualClock, RecordedEvent, Signal, SystemClock,
+    Timestamp, verify,
 };
 
 use crate::backend::{Backend, position};
@@ -17,6 +18,8 @@ on_every_backend!(
     an_append_by_a_clock_that_was_set_is_rejected_until_it_is_right_again,
     a_log_that_is_years_ahead_goes_on_with_right_times_and_shows_the_break,
     a_small_step_back_is_damage,
+    the_time_of_an_event_by_a_clock_that_was_behind_is_the_last_time_before,
+    a_clock_before_the_earliest_possible_time_appends_nothing,
 );
 
 const YEAR: Duration = Duration::from_hours(24 * 365);
@@ -132,4 +135,72 @@ async fn a_small_step_back_is_damage(backend: Arc<Backend>) {
             }
         }
     }
+}
+
+async fn the_time_of_an_event_by_a_clock_that_was_behind_is_the_last_time_before(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let queue = backend.queue();
+    for number in 0..40 {
+        queue.append(append(&format!("a{number}"), 1)).await.unwrap();
+    }
+    let now = SystemClock.now();
+    let start = now - Duration::from_hours(1000);
+    let right = |number: u64| start + Duration::from_hours(number);
+    let time_of = async |number: u64| {
+        let events = backend.log.at(&[position(number)]).await.unwrap();
+        let event = (position(number), events[0].recorded_at);
+        backend
+            .log
+            .time_not_before_earlier_events(event, now)
+            .await
+            .unwrap()
+    };
+    for (number, at) in (1..=40).map(|number| (number, right(number))) {
+        let sql = format!(
+            "UPDATE events SET recorded_at = {} WHERE position = {number}",
+            at.as_micros()
+        );
+        backend.execute(&sql).await;
+    }
+    for number in 1..=40 {
+        assert_eq!(time_of(number).await, right(number), "no break before {number}");
+    }
+    // A clock was years behind from 12 to 34, and years ahead from 35 to 36.
+    for (positions, micros) in [
+        ("position BETWEEN 12 AND 34", "- 1700000000000000"),
+        ("position BETWEEN 35 AND 36", "+ 1700000000000000"),
+    ] {
+        let sql = format!("UPDATE events SET recorded_at = recorded_at {micros} WHERE {positions}");
+        backend.execute(&sql).await;
+    }
+    for number in 1..=40 {
+        let time = match number {
+            12..=34 => right(11),
+            35..=36 => right(number) + Duration::from_secs(1_700_000_000),
+            _ => right(number),
+        };
+        assert_eq!(time_of(number).await, time, "{number}");
+    }
+}
+
+async fn a_clock_before_the_earliest_possible_time_appends_nothing(backend: Arc<Backend>) {
+    backend.migrate().await;
+    let right = SystemClock.now();
+    backend.queue().append(append("a", 1)).await.unwrap();
+    let clock = ManualClock::at(right - YEAR * 54);
+    let options = AppendOptions {
+        not_before: right - YEAR,
+        ..AppendOptions::default()
+    };
+    let queue = AppendQueue::start_with(
+        backend.database.clone(),
+        Signal::in_process(),
+        clock.clone(),
+        options,
+    );
+    let refused = queue.append(append("b", 1)).await;
+    assert!(matches!(refused, Err(AppendError::ClockWrong(_))), "{refused:?}");
+    assert_eq!(backend.head().await, position(1));
+    clock.set(SystemClock.now());
+    queue.append(append("b", 1)).await.unwrap();
 }

@@ -80,6 +80,8 @@ async fn refused(backend: &Backend, queue: &eventstore::AppendQueue, altered: &[
             panic!("{sql}: {refused:?}")
         };
         assert!(error.to_string().contains(words), "{sql}: {error}");
+        let checked = backend.log.check_head().await.unwrap_err();
+        assert_eq!(checked.to_string(), error.to_string(), "{sql}");
         assert_eq!(
             backend.number("SELECT COUNT(*) FROM events").await,
             events,
@@ -91,6 +93,7 @@ async fn refused(backend: &Backend, queue: &eventstore::AppendQueue, altered: &[
                 .execute(&format!("INSERT INTO {table} SELECT * FROM saved_{table}"))
                 .await;
         }
+        backend.log.check_head().await.unwrap();
     }
     for table in ["events", "log_head"] {
         backend.execute(&format!("DROP TABLE saved_{table}")).await;
