@@ -1,6 +1,7 @@
 //! Commands: from a parsed request to durable events, through cqrs-es.
 
 mod claims;
+mod contention;
 mod erase;
 mod error;
 mod first_registration;
@@ -8,7 +9,6 @@ mod history;
 mod hold;
 mod import;
 mod key;
-mod running;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -28,20 +28,16 @@ use uuid::Uuid;
 use crate::ids::new_id;
 use crate::retention::Retention;
 pub use claims::{ClaimScheme, EmailClaims, UnknownScheme};
+use contention::{PatientLocks, TRIES, pause};
 pub use error::CommandError;
 use error::{Refused, refused, unavailable};
 use first_registration::FirstRegistration;
 use history::{COMMAND_ID, History};
 pub use import::{Earlier, Imported, ids_of_import};
 use key::{AmendmentIds, KeyedIds};
-use running::Running;
 
 /// Aggregate type, as stored in the log.
 pub const AGGREGATE_TYPE: &str = Patient::TYPE;
-
-/// Maximum number of attempts for a command that conflicts with other commands or with changes of the claim
-/// rules.
-const TRIES: u32 = 3;
 
 /// Actor and request that cause a command. They become the metadata of its events.
 #[derive(Debug, Clone)]
@@ -108,8 +104,10 @@ pub struct Commands {
     appends: AppendQueue,
     clock: Arc<dyn Clock>,
     retention: Retention,
-    /// Registrations in progress that have an idempotency key.
-    running: Running,
+    /// Locks for registrations that have an idempotency key.
+    registrations: PatientLocks,
+    /// Locks for commands that read the events of a patient.
+    patients: PatientLocks,
 }
 
 impl Commands {
@@ -121,7 +119,8 @@ impl Commands {
             appends,
             clock,
             retention: Retention::default(),
-            running: Running::default(),
+            registrations: PatientLocks::default(),
+            patients: PatientLocks::default(),
         }
     }
 
@@ -163,8 +162,8 @@ impl Commands {
         let details = PatientDetails::from(registration.clone());
         let ids = key.map(|key| KeyedIds::of(&cause.actor, key, self.keyring().as_deref()));
         let id = ids.map_or_else(|| new_id(self.clock.as_ref()), |ids| ids.id);
-        let _turn = match ids {
-            Some(_) => Some(self.running.begin(id).ok_or(CommandError::InProgress)?),
+        let _lock = match ids {
+            Some(_) => Some(self.registrations.try_lock(id).ok_or(CommandError::InProgress)?),
             None => None,
         };
         if let Some(ids) = ids
@@ -273,7 +272,8 @@ impl Commands {
         if let Some(email) = &amendment.email {
             self.check_older_claims(id, email.as_str()).await?;
         }
-        for _ in 0..TRIES {
+        let lock = self.patients.lock(id).await?;
+        for conflicts in 0..TRIES {
             if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
                 && let Some(first) = self.history(id).await?.amended_as(command_id)
             {
@@ -289,6 +289,7 @@ impl Commands {
             {
                 // The event is durable, so a failure to read it must not say that nothing was written.
                 Ok(Some(appended)) => {
+                    drop(lock);
                     let after = self.history(id).await;
                     return after.map_err(|_| CommandError::OutcomeUnknown)?.at(appended.last);
                 }
@@ -300,7 +301,7 @@ impl Commands {
                     }
                 }
                 // Another command was appended first. Decide again, based on the new state.
-                Err(Refused::Conflict) => {}
+                Err(Refused::Conflict) => pause(conflicts).await,
                 // A retry may have looked for the event before the first request was committed.
                 Err(Refused::Business(error)) => {
                     if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
@@ -340,7 +341,8 @@ impl Commands {
         expected_sequence: Option<u64>,
         cause: &Cause,
     ) -> Result<Position, CommandError> {
-        for _ in 0..TRIES {
+        let _lock = self.patients.lock(id).await?;
+        for conflicts in 0..TRIES {
             let command = PatientCommand::DeletePatient { expected_sequence };
             match self.execute(id, command, cause, None, false).await {
                 Ok(appended) => {
@@ -349,7 +351,7 @@ impl Commands {
                         .ok_or(CommandError::Internal);
                 }
                 // Another command was appended first. Decide again, based on the new state.
-                Err(Refused::Conflict) => {}
+                Err(Refused::Conflict) => pause(conflicts).await,
                 Err(refused) => return Err(refused.into()),
             }
         }

@@ -6,8 +6,6 @@ use domain::PatientError;
 use eventstore::{AppendError, Timestamp};
 use uuid::Uuid;
 
-use super::TRIES;
-
 /// Reason why a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -56,8 +54,9 @@ pub enum CommandError {
     /// The process is shutting down.
     #[error("shutting down")]
     ShuttingDown,
-    /// Every attempt conflicted with another command for the same patient.
-    #[error("{TRIES} attempts conflicted with other commands for the patient")]
+    /// Earlier commands for the same patient took too long, or every attempt conflicted with a command of
+    /// another process.
+    #[error("too many commands for the patient are in progress")]
     Contended,
     /// The clock of this process is wrong. Nothing was written.
     #[error("the clock of this process is wrong")]

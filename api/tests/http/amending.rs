@@ -227,6 +227,29 @@ async fn simultaneous_amendments_are_each_decided_on_the_newest_state() {
 }
 
 #[tokio::test]
+async fn many_simultaneous_amendments_of_one_patient_all_succeed() {
+    Rig::on_each(async |rig| {
+        let id = rig.register("john@example.com").await.id().to_owned();
+        let names: Vec<_> = (0..32)
+            .map(|number| json!({"name": format!("Jon {number}")}))
+            .collect();
+        let amended = at_once(names.iter().map(|name| amend(&rig, &id, name))).await;
+        // Amendments in another process conflict, and are decided again.
+        let other = rig.another_api();
+        let in_two = names
+            .iter()
+            .take(8)
+            .flat_map(|name| [(&rig, name), (&other, name)]);
+        let in_two = at_once(in_two.map(|(rig, name)| amend(rig, &id, name))).await;
+        for answer in amended.iter().chain(&in_two) {
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        }
+        assert!(rig.head().await > 33, "every name differs from the name before");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_late_copy_gets_the_first_answer_and_undoes_nothing() {
     Rig::on_each(async |rig| {
         let id = rig.register("john@example.com").await.id().to_owned();
