@@ -245,11 +245,11 @@ impl Commands {
         Ok(())
     }
 
-    /// Amends a patient. If `expected_sequence` is given, it must equal the patient's current sequence. An
-    /// amendment that changes nothing records no event.
+    /// Amends a patient. If `expected_sequences` are given, they must contain the patient's current sequence.
+    /// An amendment that changes nothing records no event.
     ///
     /// `key` contains an idempotency key and the expected sequence, which takes precedence over
-    /// `expected_sequence`. With a key, a retry finds the event of the first request and gets the same
+    /// `expected_sequences`. With a key, a retry finds the event of the first request and gets the same
     /// answer, even if the patient was changed or deleted since.
     ///
     /// # Errors
@@ -263,28 +263,31 @@ impl Commands {
         id: Uuid,
         amendment: Amendment,
         key: Option<(&str, u64)>,
-        expected_sequence: Option<u64>,
+        expected_sequences: Option<Vec<u64>>,
         cause: &Cause,
     ) -> Result<Amended, CommandError> {
-        let expected_sequence = key.map(|(_, sequence)| sequence).or(expected_sequence);
-        let command_id =
-            key.map(|(key, _)| AmendmentIds::of(id, &cause.actor, key, self.keyring().as_deref()));
+        let expected_sequences = key.map(|(_, sequence)| vec![sequence]).or(expected_sequences);
+        let keyring = self.keyring();
+        let first_request = key.map(|(key, sequence)| {
+            let ids = AmendmentIds::of(id, &cause.actor, key, keyring.as_deref());
+            (ids, sequence)
+        });
         if let Some(email) = &amendment.email {
             self.check_older_claims(id, email.as_str()).await?;
         }
         let lock = self.patients.lock(id).await?;
         for conflicts in 0..TRIES {
-            if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
+            if let Some((command_id, expected)) = first_request
                 && let Some(first) = self.history(id).await?.amended_as(command_id)
             {
                 return first.again(&amendment, expected);
             }
             let command = PatientCommand::AmendPatient {
                 amendment: amendment.clone(),
-                expected_sequence,
+                expected_sequences: expected_sequences.clone(),
             };
             match self
-                .execute(id, command, cause, command_id.map(|ids| ids.id), false)
+                .execute(id, command, cause, first_request.map(|(ids, _)| ids.id), false)
                 .await
             {
                 // The event is durable, so a failure to read it must not say that nothing was written.
@@ -304,7 +307,7 @@ impl Commands {
                 Err(Refused::Conflict) => pause(conflicts).await,
                 // A retry may have looked for the event before the first request was committed.
                 Err(Refused::Business(error)) => {
-                    if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
+                    if let Some((command_id, expected)) = first_request
                         && let Some(first) = self.history(id).await?.amended_as(command_id)
                     {
                         return first.again(&amendment, expected);
@@ -329,7 +332,8 @@ impl Commands {
         })
     }
 
-    /// Deletes a patient. If `expected_sequence` is given, it must equal the patient's current sequence.
+    /// Deletes a patient. If `expected_sequences` are given, they must contain the patient's current
+    /// sequence.
     ///
     /// # Errors
     ///
@@ -338,12 +342,14 @@ impl Commands {
     pub async fn delete(
         &self,
         id: Uuid,
-        expected_sequence: Option<u64>,
+        expected_sequences: Option<Vec<u64>>,
         cause: &Cause,
     ) -> Result<Position, CommandError> {
         let _lock = self.patients.lock(id).await?;
         for conflicts in 0..TRIES {
-            let command = PatientCommand::DeletePatient { expected_sequence };
+            let command = PatientCommand::DeletePatient {
+                expected_sequences: expected_sequences.clone(),
+            };
             match self.execute(id, command, cause, None, false).await {
                 Ok(appended) => {
                     return appended

@@ -42,7 +42,7 @@ pub enum CommandError {
     /// The log is unencrypted, so no patient can be erased or held.
     #[error("the log is unencrypted")]
     LogInClear,
-    /// The patient's current sequence is not the expected sequence.
+    /// The patient's current sequence is not an expected sequence.
     #[error("the patient is at sequence {actual}")]
     SequenceMismatch {
         /// Current sequence of the patient.
@@ -114,9 +114,7 @@ impl From<Refused> for CommandError {
             Refused::Business(PatientError::Deleted) => Self::Deleted,
             Refused::Business(PatientError::Erased) => Self::Erased,
             Refused::Business(PatientError::Held { until }) => Self::Held { until },
-            Refused::Business(PatientError::SequenceMismatch { actual, .. }) => {
-                Self::SequenceMismatch { actual }
-            }
+            Refused::Business(PatientError::SequenceMismatch { actual }) => Self::SequenceMismatch { actual },
             Refused::Business(PatientError::AlreadyRegistered) => Self::Internal,
         }
     }

@@ -240,8 +240,8 @@ kinds! {
         "Patient has changed",
         "The patient has changed. Read it again before you retry.",
     ),
-        "The If-Match header names a state that the patient is no longer in; the detail gives the current state. The request had \
-         no effect. Read the patient again, check that your change is still right, and send the new ETag.";
+        "The If-Match header does not contain the patient's current ETag; the detail gives the current state. A weak ETag never \
+         matches. The request had no effect. Read the patient again, check that your change is still right, and send the new ETag.";
     PROJECTION_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "projection-not-found",

@@ -158,6 +158,18 @@ async fn if_match_is_honoured() {
     assert_eq!(stale.header("etag"), "\"2\"");
     let any = amend_with(&rig, &id, &[("if-match", "*")], &json!({"name": "Joan"})).await;
     assert_eq!((any.status, any.header("etag")), (StatusCode::OK, "\"3\""));
+    let listed = amend_with(&rig, &id, &[("if-match", "\"1\", \"3\"")], &jon).await;
+    assert_eq!((listed.status, listed.header("etag")), (StatusCode::OK, "\"4\""));
+    for tag in ["W/\"4\"", "\"1\", \"3\"", "\"other\""] {
+        let stale = amend_with(&rig, &id, &[("if-match", tag)], &json!({"name": "Joan"})).await;
+        is_problem(&stale, StatusCode::PRECONDITION_FAILED, "precondition-failed");
+        let delete = Request::delete(format!("/patients/{id}")).header("if-match", tag);
+        let stale = rig.send(delete.body(Body::empty()).unwrap()).await;
+        is_problem(&stale, StatusCode::PRECONDITION_FAILED, "precondition-failed");
+    }
+    let delete = Request::delete(format!("/patients/{id}")).header("if-match", "\"9\", \"4\"");
+    let deleted = rig.send(delete.body(Body::empty()).unwrap()).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
@@ -274,6 +286,7 @@ async fn a_late_copy_gets_the_first_answer_and_undoes_nothing() {
         for headers in [
             &[("idempotency-key", "k2")][..],
             &[("idempotency-key", "k2"), ("if-match", "*")],
+            &[("idempotency-key", "k2"), ("if-match", "\"1\", \"3\"")],
         ] {
             let refused = amend_with(&rig, &id, headers, &jon).await;
             is_problem(&refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-request");
