@@ -1,6 +1,7 @@
 //! Commands: from a parsed request to durable events, through cqrs-es.
 
 mod claims;
+mod contention;
 mod erase;
 mod error;
 mod first_registration;
@@ -8,7 +9,6 @@ mod history;
 mod hold;
 mod import;
 mod key;
-mod running;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -28,20 +28,16 @@ use uuid::Uuid;
 use crate::ids::new_id;
 use crate::retention::Retention;
 pub use claims::{ClaimScheme, EmailClaims, UnknownScheme};
+use contention::{PatientLocks, TRIES, pause};
 pub use error::CommandError;
 use error::{Refused, refused, unavailable};
 use first_registration::FirstRegistration;
 use history::{COMMAND_ID, History};
 pub use import::{Earlier, Imported, ids_of_import};
 use key::{AmendmentIds, KeyedIds};
-use running::Running;
 
 /// Aggregate type, as stored in the log.
 pub const AGGREGATE_TYPE: &str = Patient::TYPE;
-
-/// Maximum number of attempts for a command that conflicts with other commands or with changes of the claim
-/// rules.
-const TRIES: u32 = 3;
 
 /// Actor and request that cause a command. They become the metadata of its events.
 #[derive(Debug, Clone)]
@@ -108,8 +104,10 @@ pub struct Commands {
     appends: AppendQueue,
     clock: Arc<dyn Clock>,
     retention: Retention,
-    /// Registrations in progress that have an idempotency key.
-    running: Running,
+    /// Locks for registrations that have an idempotency key.
+    registrations: PatientLocks,
+    /// Locks for commands that read the events of a patient.
+    patients: PatientLocks,
 }
 
 impl Commands {
@@ -121,7 +119,8 @@ impl Commands {
             appends,
             clock,
             retention: Retention::default(),
-            running: Running::default(),
+            registrations: PatientLocks::default(),
+            patients: PatientLocks::default(),
         }
     }
 
@@ -163,8 +162,8 @@ impl Commands {
         let details = PatientDetails::from(registration.clone());
         let ids = key.map(|key| KeyedIds::of(&cause.actor, key, self.keyring().as_deref()));
         let id = ids.map_or_else(|| new_id(self.clock.as_ref()), |ids| ids.id);
-        let _turn = match ids {
-            Some(_) => Some(self.running.begin(id).ok_or(CommandError::InProgress)?),
+        let _lock = match ids {
+            Some(_) => Some(self.registrations.try_lock(id).ok_or(CommandError::InProgress)?),
             None => None,
         };
         if let Some(ids) = ids
@@ -246,11 +245,11 @@ impl Commands {
         Ok(())
     }
 
-    /// Amends a patient. If `expected_sequence` is given, it must equal the patient's current sequence. An
-    /// amendment that changes nothing records no event.
+    /// Amends a patient. If `expected_sequences` are given, they must contain the patient's current sequence.
+    /// An amendment that changes nothing records no event.
     ///
     /// `key` contains an idempotency key and the expected sequence, which takes precedence over
-    /// `expected_sequence`. With a key, a retry finds the event of the first request and gets the same
+    /// `expected_sequences`. With a key, a retry finds the event of the first request and gets the same
     /// answer, even if the patient was changed or deleted since.
     ///
     /// # Errors
@@ -264,31 +263,36 @@ impl Commands {
         id: Uuid,
         amendment: Amendment,
         key: Option<(&str, u64)>,
-        expected_sequence: Option<u64>,
+        expected_sequences: Option<Vec<u64>>,
         cause: &Cause,
     ) -> Result<Amended, CommandError> {
-        let expected_sequence = key.map(|(_, sequence)| sequence).or(expected_sequence);
-        let command_id =
-            key.map(|(key, _)| AmendmentIds::of(id, &cause.actor, key, self.keyring().as_deref()));
+        let expected_sequences = key.map(|(_, sequence)| vec![sequence]).or(expected_sequences);
+        let keyring = self.keyring();
+        let first_request = key.map(|(key, sequence)| {
+            let ids = AmendmentIds::of(id, &cause.actor, key, keyring.as_deref());
+            (ids, sequence)
+        });
         if let Some(email) = &amendment.email {
             self.check_older_claims(id, email.as_str()).await?;
         }
-        for _ in 0..TRIES {
-            if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
+        let lock = self.patients.lock(id).await?;
+        for conflicts in 0..TRIES {
+            if let Some((command_id, expected)) = first_request
                 && let Some(first) = self.history(id).await?.amended_as(command_id)
             {
                 return first.again(&amendment, expected);
             }
             let command = PatientCommand::AmendPatient {
                 amendment: amendment.clone(),
-                expected_sequence,
+                expected_sequences: expected_sequences.clone(),
             };
             match self
-                .execute(id, command, cause, command_id.map(|ids| ids.id), false)
+                .execute(id, command, cause, first_request.map(|(ids, _)| ids.id), false)
                 .await
             {
                 // The event is durable, so a failure to read it must not say that nothing was written.
                 Ok(Some(appended)) => {
+                    drop(lock);
                     let after = self.history(id).await;
                     return after.map_err(|_| CommandError::OutcomeUnknown)?.at(appended.last);
                 }
@@ -300,10 +304,10 @@ impl Commands {
                     }
                 }
                 // Another command was appended first. Decide again, based on the new state.
-                Err(Refused::Conflict) => {}
+                Err(Refused::Conflict) => pause(conflicts).await,
                 // A retry may have looked for the event before the first request was committed.
                 Err(Refused::Business(error)) => {
-                    if let (Some(command_id), Some(expected)) = (command_id, expected_sequence)
+                    if let Some((command_id, expected)) = first_request
                         && let Some(first) = self.history(id).await?.amended_as(command_id)
                     {
                         return first.again(&amendment, expected);
@@ -328,7 +332,8 @@ impl Commands {
         })
     }
 
-    /// Deletes a patient. If `expected_sequence` is given, it must equal the patient's current sequence.
+    /// Deletes a patient. If `expected_sequences` are given, they must contain the patient's current
+    /// sequence.
     ///
     /// # Errors
     ///
@@ -337,11 +342,14 @@ impl Commands {
     pub async fn delete(
         &self,
         id: Uuid,
-        expected_sequence: Option<u64>,
+        expected_sequences: Option<Vec<u64>>,
         cause: &Cause,
     ) -> Result<Position, CommandError> {
-        for _ in 0..TRIES {
-            let command = PatientCommand::DeletePatient { expected_sequence };
+        let _lock = self.patients.lock(id).await?;
+        for conflicts in 0..TRIES {
+            let command = PatientCommand::DeletePatient {
+                expected_sequences: expected_sequences.clone(),
+            };
             match self.execute(id, command, cause, None, false).await {
                 Ok(appended) => {
                     return appended
@@ -349,7 +357,7 @@ impl Commands {
                         .ok_or(CommandError::Internal);
                 }
                 // Another command was appended first. Decide again, based on the new state.
-                Err(Refused::Conflict) => {}
+                Err(Refused::Conflict) => pause(conflicts).await,
                 Err(refused) => return Err(refused.into()),
             }
         }

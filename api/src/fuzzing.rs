@@ -69,7 +69,7 @@ pub struct Headers<'h> {
     /// `Last-Event-ID`.
     pub last_event_id: Result<Option<Position>, RequestError>,
     /// `If-Match`.
-    pub if_match: Result<Option<u64>, RequestError>,
+    pub if_match: Result<Option<Vec<u64>>, RequestError>,
     /// Whether `Accept` prefers NDJSON to JSON.
     pub ndjson: bool,
     /// Whether `Accept-Encoding` prefers gzip.

@@ -103,7 +103,7 @@ pub enum ApiError {
     ClaimsDamaged,
     /// An event of the patient cannot be read.
     PatientUnreadable,
-    /// Several attempts failed because other commands for the same patient were recorded first.
+    /// Earlier commands for the same patient took too long, or other commands were repeatedly recorded first.
     Contended,
     /// The database cannot be reached.
     Unavailable,

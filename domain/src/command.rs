@@ -16,15 +16,15 @@ pub enum PatientCommand {
     AmendPatient {
         /// The requested values.
         amendment: Amendment,
-        /// Sequence of the last event that the caller has seen, starting at 1. With `None`, the patient is
-        /// changed regardless of its current sequence.
-        expected_sequence: Option<u64>,
+        /// Accepted sequences of the patient's last event, starting at 1. With `None`, the patient is changed
+        /// regardless of its current sequence.
+        expected_sequences: Option<Vec<u64>>,
     },
     /// Deletes a registered patient.
     DeletePatient {
-        /// Sequence of the last event that the caller has seen, starting at 1. With `None`, the patient is
-        /// deleted regardless of its current sequence.
-        expected_sequence: Option<u64>,
+        /// Accepted sequences of the patient's last event, starting at 1. With `None`, the patient is deleted
+        /// regardless of its current sequence.
+        expected_sequences: Option<Vec<u64>>,
     },
     /// Erases a patient, and deletes it first if it is active. The command is rejected if the patient has a
     /// hold that applies `today`.

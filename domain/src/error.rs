@@ -23,11 +23,9 @@ pub enum PatientError {
         /// Last day of the hold, in UTC.
         until: NaiveDate,
     },
-    /// The patient's current sequence is not the sequence that the caller expected.
-    #[error("the patient was expected at sequence {expected} but is at {actual}")]
+    /// The command does not accept the patient's current sequence.
+    #[error("the patient is at sequence {actual}, which was not expected")]
     SequenceMismatch {
-        /// Sequence in the command.
-        expected: u64,
         /// Sequence of the patient's last event.
         actual: u64,
     },

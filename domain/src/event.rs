@@ -7,35 +7,7 @@ use cqrs_es::DomainEvent;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::{HoldReason, ImportedFrom, PatientDetails, Registration};
-
-/// Stored type name of [`PatientEvent::PatientRegistered`].
-pub const PATIENT_REGISTERED: &str = "PatientRegistered";
-
-/// Stored type name of [`PatientEvent::PatientAmended`].
-pub const PATIENT_AMENDED: &str = "PatientAmended";
-
-/// Stored type name of [`PatientEvent::PatientDeleted`].
-pub const PATIENT_DELETED: &str = "PatientDeleted";
-
-/// Stored type name of [`PatientEvent::PatientErased`].
-pub const PATIENT_ERASED: &str = "PatientErased";
-
-/// Stored type name of [`PatientEvent::PatientHeld`].
-pub const PATIENT_HELD: &str = "PatientHeld";
-
-/// Stored type name of [`PatientEvent::PatientHoldReleased`].
-pub const PATIENT_HOLD_RELEASED: &str = "PatientHoldReleased";
-
-/// Stored type names of all events.
-pub const EVENT_TYPES: [&str; 6] = [
-    PATIENT_REGISTERED,
-    PATIENT_AMENDED,
-    PATIENT_DELETED,
-    PATIENT_ERASED,
-    PATIENT_HELD,
-    PATIENT_HOLD_RELEASED,
-];
+use crate::{EventType, HoldReason, ImportedFrom, PATIENT_REGISTERED, PatientDetails, Registration};
 
 /// Names of the event fields that contain personal data. Only version 0.9 of `PatientRegistered` has
 /// `document`, which later became `document_url`.
@@ -211,29 +183,17 @@ impl PatientEvent {
         event_type == PATIENT_REGISTERED && payload.get("confirmation") == Some(&Value::Bool(false))
     }
 
-    const fn type_name(&self) -> &'static str {
+    /// Type of the event.
+    #[must_use]
+    pub const fn kind(&self) -> EventType {
         match self {
-            Self::PatientRegistered { .. } => PATIENT_REGISTERED,
-            Self::PatientAmended { .. } => PATIENT_AMENDED,
-            Self::PatientDeleted {} => PATIENT_DELETED,
-            Self::PatientErased { .. } => PATIENT_ERASED,
-            Self::PatientHeld { .. } => PATIENT_HELD,
-            Self::PatientHoldReleased {} => PATIENT_HOLD_RELEASED,
+            Self::PatientRegistered { .. } => EventType::PatientRegistered,
+            Self::PatientAmended { .. } => EventType::PatientAmended,
+            Self::PatientDeleted {} => EventType::PatientDeleted,
+            Self::PatientErased { .. } => EventType::PatientErased,
+            Self::PatientHeld { .. } => EventType::PatientHeld,
+            Self::PatientHoldReleased {} => EventType::PatientHoldReleased,
         }
-    }
-}
-
-/// Returns the versions with which new events of a type are stored: an empty list if the type is unknown.
-/// Each type has its own version numbers.
-///
-/// A registration is stored with version 1.1 only if it has a member that version 1.0 does not have, so that
-/// earlier programs can read all other registrations during an upgrade.
-#[must_use]
-pub fn current_versions(event_type: &str) -> &'static [&'static str] {
-    match event_type {
-        PATIENT_REGISTERED => &["1.0", "1.1"],
-        _ if EVENT_TYPES.contains(&event_type) => &["1.0"],
-        _ => &[],
     }
 }
 
@@ -241,12 +201,6 @@ pub fn current_versions(event_type: &str) -> &'static [&'static str] {
 #[must_use]
 pub fn is_sealed_version(event_version: &str) -> bool {
     SEALED_VERSIONS.iter().any(|(_, sealed)| *sealed == event_version)
-}
-
-/// Whether events of a type contain personal data, in [`PERSONAL_FIELDS`].
-#[must_use]
-pub fn is_personal(event_type: &str) -> bool {
-    matches!(event_type, PATIENT_REGISTERED | PATIENT_AMENDED)
 }
 
 /// Reads a field that is present. `null` is rejected, because an unchanged field is absent.
@@ -269,7 +223,7 @@ const fn is_confirmed(confirmation: &bool) -> bool {
 
 impl DomainEvent for PatientEvent {
     fn event_type(&self) -> String {
-        self.type_name().to_owned()
+        self.kind().name().to_owned()
     }
 
     fn event_version(&self) -> String {
@@ -312,6 +266,6 @@ impl From<PatientDetails> for PatientEvent {
 
 impl fmt::Debug for PatientEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(self.type_name()).finish_non_exhaustive()
+        f.debug_struct(self.kind().name()).finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@
 //! |---|---|
 //! | [`Patient`], [`PatientState`], [`PatientDetails`] | the aggregate |
 //! | [`PatientCommand`], [`PatientError`] | commands, and the errors with which a patient rejects them |
-//! | [`PatientEvent`], [`StoredEventError`] | events, and reading them from the log |
+//! | [`PatientEvent`], [`EventType`], [`StoredEventError`] | events, and reading them from the log |
 //! | [`Hold`], [`HoldReason`] | protection of a patient from erasure |
 //! | [`evolve()`] | the effect of each event on a patient |
 //! | [`Patient::replay`], [`Until`], [`ReplayEvent`] | past states of a patient |
@@ -34,9 +34,9 @@
 //!
 //! # Adding an event
 //!
-//! 1. In `event.rs`, add a variant with named fields and a constant for its type name. The compiler then
-//!    reports each `match` that lacks the variant. Add the type to `EVENT_TYPES`, and its version to
-//!    `current_versions` if it is not 1.0.
+//! 1. In `event.rs`, add a variant with named fields, and in `event_type.rs`, add its type to the list. The
+//!    compiler then reports each `match` that lacks them. If the event has personal data, it must be in
+//!    `EventType::is_personal`, and its fields in `PERSONAL_FIELDS`: otherwise, the data is stored unencrypted.
 //! 2. Add its effect in `evolve.rs`. An event is a fact, so [`evolve()`] only changes the details and never
 //!    rejects the event.
 //! 3. Add the command that causes the event in `command.rs`, its rule in `Patient::decide`, and a variant in
@@ -59,6 +59,7 @@ mod command;
 mod details;
 mod error;
 mod event;
+mod event_type;
 mod evolve;
 mod hold;
 mod import;
@@ -75,9 +76,11 @@ pub use command::PatientCommand;
 pub use details::PatientDetails;
 pub use error::PatientError;
 pub use event::{
-    EVENT_TYPES, ErasureReason, ErasureScope, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD,
-    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, PERSONAL_FIELDS, PatientEvent, SEALED_VERSIONS,
-    current_versions, is_personal, is_sealed_version,
+    ErasureReason, ErasureScope, PERSONAL_FIELDS, PatientEvent, SEALED_VERSIONS, is_sealed_version,
+};
+pub use event_type::{
+    EVENT_TYPES, EventType, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD,
+    PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, current_versions, is_personal,
 };
 pub use evolve::evolve;
 pub use hold::{Hold, HoldReason};

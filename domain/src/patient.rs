@@ -67,13 +67,13 @@ impl Patient {
             PatientCommand::ImportPatient(import) => self.register((*import).into()),
             PatientCommand::AmendPatient {
                 amendment,
-                expected_sequence,
+                expected_sequences,
             } => Ok(amendment
-                .changes(self.active(expected_sequence)?)
+                .changes(self.active(expected_sequences.as_deref())?)
                 .into_iter()
                 .collect()),
-            PatientCommand::DeletePatient { expected_sequence } => {
-                self.active(expected_sequence)?;
+            PatientCommand::DeletePatient { expected_sequences } => {
+                self.active(expected_sequences.as_deref())?;
                 Ok(vec![PatientEvent::PatientDeleted {}])
             }
             PatientCommand::ErasePatient { reason, scope, today } => {
@@ -121,15 +121,15 @@ impl Patient {
         }
     }
 
-    /// Returns the details of the patient, who must be active and at the expected sequence if one is given.
-    fn active(&self, expected_sequence: Option<u64>) -> Result<&PatientDetails, PatientError> {
-        match (&self.state, expected_sequence) {
+    /// Returns the details of the patient, who must be active and at one of the expected sequences, if any are
+    /// given.
+    fn active(&self, expected_sequences: Option<&[u64]>) -> Result<&PatientDetails, PatientError> {
+        match (&self.state, expected_sequences) {
             (PatientState::Unregistered, _) => Err(PatientError::NotFound),
             (PatientState::Deleted, _) => Err(PatientError::Deleted),
             (PatientState::Erased, _) => Err(PatientError::Erased),
-            (PatientState::Active(_), Some(expected)) if expected != self.sequence => {
+            (PatientState::Active(_), Some(expected)) if !expected.contains(&self.sequence) => {
                 Err(PatientError::SequenceMismatch {
-                    expected,
                     actual: self.sequence,
                 })
             }

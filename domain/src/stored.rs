@@ -6,8 +6,7 @@ use cqrs_es::persist::SerializedEvent;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::event::current_versions;
-use crate::{Patient, PatientEvent, upcasters};
+use crate::{Patient, PatientEvent, current_versions, upcasters};
 
 /// A stored event that this version of the program cannot read.
 ///
@@ -98,6 +97,13 @@ fn upcast(event_type: &str, event_version: &str, payload: Value) -> SerializedEv
     })
 }
 
+/// Returns the numbers of a version, which order versions: 1.10 is later than 1.2. `None` if the version is
+/// malformed.
+fn number(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 /// Reads a payload that must have the shape of the `expected` type and version. `stored` are the type and
 /// version before upcasting.
 fn deserialize(
@@ -107,7 +113,7 @@ fn deserialize(
 ) -> Result<PatientEvent, StoredEventError> {
     // An event with members that only a later version has is malformed.
     let fits = |event: &PatientEvent| {
-        event.event_type() == expected.0 && event.event_version().as_str() <= expected.1
+        event.event_type() == expected.0 && number(&event.event_version()) <= number(expected.1)
     };
     PatientEvent::deserialize(payload)
         .ok()
@@ -116,4 +122,25 @@ fn deserialize(
             event_type: stored.0.to_owned(),
             event_version: stored.1.to_owned(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_their_numbers() {
+        let ordered = ["0.9", "1.0", "1.2", "1.10", "2.0", "10.0"].map(number);
+        assert!(ordered.is_sorted());
+        assert!(ordered.iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn every_current_version_has_numbers() {
+        for event_type in crate::EVENT_TYPES {
+            for version in current_versions(event_type) {
+                assert!(number(version).is_some(), "{event_type} {version}");
+            }
+        }
+    }
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cqrs_es::persist::SerializedEvent;
 use cqrs_es::{Aggregate, DomainEvent, EventEnvelope};
 use domain::{
-    ErasureReason, ErasureScope, HoldReason, ImportedFrom, PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED,
-    PATIENT_HELD, PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, Patient, PatientEvent, SEALED_VERSIONS,
-    StoredEventError, upcasters,
+    ErasureReason, ErasureScope, EventType, HoldReason, ImportedFrom, PATIENT_AMENDED, PATIENT_DELETED,
+    PATIENT_ERASED, PATIENT_HELD, PATIENT_HOLD_RELEASED, PATIENT_REGISTERED, PERSONAL_FIELDS, Patient,
+    PatientEvent, SEALED_VERSIONS, StoredEventError, is_personal, upcasters,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -86,6 +86,41 @@ fn read_by_cqrs_es(event_type: &str, event_version: &str, payload: Value) -> Opt
         }
     });
     EventEnvelope::try_from(upcast).ok()
+}
+
+/// Returns an event of a type, with all its fields.
+fn event_of(event_type: EventType) -> PatientEvent {
+    let text = || Some("text".to_owned());
+    match event_type {
+        EventType::PatientRegistered => imported(),
+        EventType::PatientAmended => PatientEvent::PatientAmended {
+            name: text(),
+            email: text(),
+            phone: text(),
+            document_url: text(),
+        },
+        EventType::PatientDeleted => PatientEvent::PatientDeleted {},
+        EventType::PatientErased => PatientEvent::PatientErased {
+            reason: ErasureReason::Request,
+            scope: ErasureScope::Full,
+        },
+        EventType::PatientHeld => PatientEvent::PatientHeld {
+            until: chrono::NaiveDate::MAX,
+            reason: HoldReason::LegalClaim,
+        },
+        EventType::PatientHoldReleased => PatientEvent::PatientHoldReleased {},
+    }
+}
+
+#[test]
+fn exactly_the_events_with_personal_fields_are_personal() {
+    for event_type in EventType::ALL.iter().copied() {
+        let json = serde_json::to_value(event_of(event_type)).unwrap();
+        assert_eq!(json["type"], event_type.name());
+        let has_personal_fields = PERSONAL_FIELDS.iter().any(|field| json.get(field).is_some());
+        assert_eq!(event_type.is_personal(), has_personal_fields, "{json}");
+        assert_eq!(is_personal(event_type.name()), has_personal_fields, "{json}");
+    }
 }
 
 #[test]

@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::Aggregate;
-use domain::{
-    PATIENT_AMENDED, PATIENT_DELETED, PATIENT_ERASED, PATIENT_HELD, PATIENT_HOLD_RELEASED,
-    PATIENT_REGISTERED, Patient, PatientEvent,
-};
+use domain::{EventType, PATIENT_AMENDED, Patient, PatientEvent};
 use eventstore::{Clock, Handler, RecordedEvent, Transaction};
 use tokio::sync::Notify;
 
@@ -98,21 +95,20 @@ impl PatientChange {
         if event.aggregate_type != Patient::TYPE {
             return None;
         }
-        match event.event_type.as_str() {
-            PATIENT_REGISTERED => Some(Self::Registered {
+        match EventType::of(&event.event_type)? {
+            EventType::PatientRegistered => Some(Self::Registered {
                 confirmation: !PatientEvent::is_unconfirmed(&event.event_type, &event.payload),
             }),
-            PATIENT_AMENDED => match event.content(PatientEvent::from_stored) {
+            EventType::PatientAmended => match event.content(PatientEvent::from_stored) {
                 Ok(None) => None,
                 Ok(Some(PatientEvent::PatientAmended { email, .. })) => Some(Self::Amended {
                     email: email.is_some(),
                 }),
                 Ok(Some(_)) | Err(_) => Some(Self::Amended { email: true }),
             },
-            PATIENT_DELETED => Some(Self::Deleted),
-            PATIENT_ERASED => Some(Self::Erased),
-            PATIENT_HELD | PATIENT_HOLD_RELEASED => Some(Self::Hold),
-            _ => None,
+            EventType::PatientDeleted => Some(Self::Deleted),
+            EventType::PatientErased => Some(Self::Erased),
+            EventType::PatientHeld | EventType::PatientHoldReleased => Some(Self::Hold),
         }
     }
 }
@@ -194,7 +190,7 @@ impl Handler for MailHandler {
 
 #[cfg(test)]
 mod tests {
-    use domain::EVENT_TYPES;
+    use domain::{EVENT_TYPES, PATIENT_REGISTERED};
     use eventstore::{Hash, Position};
     use serde_json::{Value, json};
 

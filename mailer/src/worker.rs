@@ -253,7 +253,7 @@ impl Worker {
             tracing::info!(
                 mail.position = %delivery.position,
                 mail.template = delivery.template.name(),
-                "email cancelled: its patient was deleted, or was imported without emails"
+                "email cancelled: its patient was deleted, was imported without emails, or still has the address"
             );
         }
         self.limits.attempts_started(leased.jobs.len(), now.monotonic);

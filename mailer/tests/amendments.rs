@@ -90,6 +90,37 @@ async fn a_change_of_the_email_address_causes_one_email_to_each_address_and_does
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_only_the_case_of_the_email_address_causes_one_email() {
+    let stage = Stage::sqlite().await;
+    let server = SmtpServer::start(SmtpMode::Plain).await;
+    let (id, _) = stage.register("Ana", OLD).await;
+    stage.amend(&id, 2, json!({ "email": "Old@Example.com" })).await;
+    // A full-width letter belongs to another mailbox.
+    stage
+        .amend(&id, 3, json!({ "email": "\u{ff2f}ld@example.com" }))
+        .await;
+    stage.amend(&id, 4, json!({ "email": NEW })).await;
+    stage.follow().await;
+    let worker = stage.work(support::smtp(&server.url()));
+    wait_until(PATIENCE, "no mail is due", async || {
+        let states = stage.states().await;
+        states
+            .iter()
+            .all(|state| ["sent", "cancelled", "dead"].contains(&state.as_str()))
+    })
+    .await;
+    worker.stop().await;
+    let ledger = ledger(&stage).await;
+    let cancelled: Vec<_> = ledger.iter().filter(|(_, state)| state == "cancelled").collect();
+    let notice = ("patient_email_changed".to_owned(), "cancelled".to_owned());
+    assert_eq!(cancelled, [&notice], "{ledger:?}");
+    let received = received(&server.mails());
+    let of_change = |(template, _): &&(String, String)| template == "patient_email_changed";
+    let first = received.iter().find(of_change).unwrap();
+    assert_eq!(first.1, "Old@Example.com", "{received:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_amendment_of_the_phone_number_causes_an_email_only_with_all() {
     for (on_amend, expected) in [
         (OnAmend::Email, vec!["patient_registered"]),

@@ -79,33 +79,56 @@ pub fn none_match(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// Returns the version in `If-Match`, whose value is one entity tag as returned by `GET`. `None` if the
-/// header was not sent, or is `*`, which matches any version.
+/// Returns the versions in `If-Match`, by strong comparison (RFC 9110, section 13.1.1): entity tags that are
+/// weak or that [`etag`] does not return match no version. `None` if the header was not sent, or is `*`, which
+/// matches any version.
 ///
 /// # Errors
 ///
-/// [`RequestError::Invalid`].
-pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
-    let Some(value) = single(headers, &header::IF_MATCH)? else {
-        return Ok(None);
-    };
-    if value == "*" {
+/// [`RequestError::Invalid`] if the header is neither `*` nor a list of entity tags.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u64>>, RequestError> {
+    let values: Vec<_> = headers.get_all(header::IF_MATCH).iter().collect();
+    if values.is_empty() || matches!(&*values, [only] if only.as_bytes().trim_ascii() == b"*") {
         return Ok(None);
     }
-    value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .and_then(|tag| tag.parse().ok())
-        // Entity tags are compared byte by byte (RFC 9110, section 8.8.3.2), so "01" and "+1" differ from
-        // "1".
-        .filter(|version| etag(*version) == value)
-        .map(Some)
-        .ok_or_else(|| {
-            invalid(
-                &header::IF_MATCH,
-                "must be an ETag returned by GET, such as \"1\", or *",
-            )
-        })
+    let mut versions = Vec::new();
+    for value in values {
+        let tags = value.to_str().ok().and_then(entity_tags);
+        let tags = tags.ok_or_else(|| {
+            let message = "must be a list of ETags returned by GET, such as \"1\", or *";
+            invalid(&header::IF_MATCH, message)
+        })?;
+        versions.extend(tags.into_iter().filter_map(version));
+    }
+    Ok(Some(versions))
+}
+
+/// Returns the entity tags in a list, each as it was sent. `None` if the list is malformed or empty.
+fn entity_tags(list: &str) -> Option<Vec<&str>> {
+    // A list may have empty elements (RFC 9110, section 5.6.1).
+    let separators = [',', ' ', '\t'];
+    let (mut tags, mut rest) = (Vec::new(), list.trim().trim_start_matches(separators));
+    while !rest.is_empty() {
+        let opaque = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
+        let (tag, after) = opaque.split_once('"')?;
+        if !tag.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        tags.push(&rest[..rest.len() - after.len()]);
+        rest = match after.trim_start().strip_prefix(',') {
+            Some(next) => next.trim_start_matches(separators),
+            None if after.is_empty() => after,
+            None => return None,
+        };
+    }
+    (!tags.is_empty()).then_some(tags)
+}
+
+/// Returns the version of a strong entity tag, if [`etag`] returns this tag.
+fn version(tag: &str) -> Option<u64> {
+    let version = tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()?;
+    // Entity tags are compared byte by byte (RFC 9110, section 8.8.3.2), so "01" and "+1" differ from "1".
+    (etag(version) == tag).then_some(version)
 }
 
 /// Returns the entity tag of a version.
@@ -144,10 +167,53 @@ mod tests {
     }
 
     #[test]
-    fn if_match_takes_an_etag_or_a_star() {
-        assert_eq!(if_match(&headers(header::IF_MATCH, "\"1\"")).unwrap(), Some(1));
-        assert_eq!(if_match(&headers(header::IF_MATCH, "*")).unwrap(), None);
-        for value in ["1", "W/\"1\"", "\"x\"", "\"01\"", "\"+1\"", "\"1\", \"2\"", "\""] {
+    fn if_match_takes_a_list_of_etags_or_a_star() {
+        for (value, expected) in [
+            ("*", None),
+            (" \"1\" ", Some(vec![1])),
+            ("\"1\", \"2\"", Some(vec![1, 2])),
+            ("\"1\",,\"2\" , ", Some(vec![1, 2])),
+            ("\"a,b\", W/\"3\", \"2\"", Some(vec![2])),
+        ] {
+            assert_eq!(
+                if_match(&headers(header::IF_MATCH, value)).unwrap(),
+                expected,
+                "{value}"
+            );
+        }
+        let mut two = headers(header::IF_MATCH, "\"1\"");
+        two.append(header::IF_MATCH, HeaderValue::from_static("\"7\""));
+        assert_eq!(if_match(&two).unwrap(), Some(vec![1, 7]));
+        two.append(header::IF_MATCH, HeaderValue::from_static("*"));
+        assert!(if_match(&two).is_err());
+        assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_weak_or_unknown_etag_in_if_match_matches_no_version() {
+        for value in ["W/\"1\"", "\"x\"", "\"01\"", "\"+1\"", "\"\"", "\"*\""] {
+            assert_eq!(
+                if_match(&headers(header::IF_MATCH, value)).unwrap(),
+                Some(vec![]),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn if_match_takes_nothing_else() {
+        for value in [
+            "",
+            "1",
+            "\"",
+            "\"1",
+            "w/\"1\"",
+            "\"1\" \"2\"",
+            "\"1\"2",
+            "*, \"1\"",
+            ",",
+            "\"1 2\"",
+        ] {
             assert!(if_match(&headers(header::IF_MATCH, value)).is_err(), "{value}");
         }
     }

@@ -9,8 +9,9 @@ use projector::reads::ReadError;
 use tracing::Span;
 use uuid::Uuid;
 
+use super::contention::{TRIES, pause};
 use super::error::{self, Refused, unavailable};
-use super::{Cause, CommandError, Commands, TRIES};
+use super::{Cause, CommandError, Commands};
 use crate::erasure::{self, Erasure, StoredEvents};
 use crate::hold;
 use crate::retention::{TooEarly, right_time};
@@ -33,7 +34,8 @@ impl Commands {
         if self.keyring().is_none() {
             return Err(CommandError::LogInClear);
         }
-        for _ in 0..TRIES {
+        let _lock = self.patients.lock(id).await?;
+        for conflicts in 0..TRIES {
             if let Some(erasure) = self.found_erasure(id).await? {
                 return Ok(erasure);
             }
@@ -55,7 +57,7 @@ impl Commands {
                     return found.ok().flatten().ok_or(CommandError::OutcomeUnknown);
                 }
                 // The loop finds the erasure that another request has recorded, or decides again.
-                Err(Refused::Conflict | Refused::Business(PatientError::Erased)) => {}
+                Err(Refused::Conflict | Refused::Business(PatientError::Erased)) => pause(conflicts).await,
                 // The key is destroyed. If the log lacks the erasure, the log was restored from a backup.
                 Err(Refused::Failed(CommandError::Erased)) => {
                     if let Some(erasure) = self.found_erasure(id).await? {

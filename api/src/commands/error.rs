@@ -6,8 +6,6 @@ use domain::PatientError;
 use eventstore::{AppendError, Timestamp};
 use uuid::Uuid;
 
-use super::TRIES;
-
 /// Reason why a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -44,7 +42,7 @@ pub enum CommandError {
     /// The log is unencrypted, so no patient can be erased or held.
     #[error("the log is unencrypted")]
     LogInClear,
-    /// The patient's current sequence is not the expected sequence.
+    /// The patient's current sequence is not an expected sequence.
     #[error("the patient is at sequence {actual}")]
     SequenceMismatch {
         /// Current sequence of the patient.
@@ -56,8 +54,9 @@ pub enum CommandError {
     /// The process is shutting down.
     #[error("shutting down")]
     ShuttingDown,
-    /// Every attempt conflicted with another command for the same patient.
-    #[error("{TRIES} attempts conflicted with other commands for the patient")]
+    /// Earlier commands for the same patient took too long, or every attempt conflicted with a command of
+    /// another process.
+    #[error("too many commands for the patient are in progress")]
     Contended,
     /// The clock of this process is wrong. Nothing was written.
     #[error("the clock of this process is wrong")]
@@ -115,9 +114,7 @@ impl From<Refused> for CommandError {
             Refused::Business(PatientError::Deleted) => Self::Deleted,
             Refused::Business(PatientError::Erased) => Self::Erased,
             Refused::Business(PatientError::Held { until }) => Self::Held { until },
-            Refused::Business(PatientError::SequenceMismatch { actual, .. }) => {
-                Self::SequenceMismatch { actual }
-            }
+            Refused::Business(PatientError::SequenceMismatch { actual }) => Self::SequenceMismatch { actual },
             Refused::Business(PatientError::AlreadyRegistered) => Self::Internal,
         }
     }

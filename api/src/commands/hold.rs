@@ -3,8 +3,9 @@
 use domain::{Hold, PatientCommand};
 use uuid::Uuid;
 
+use super::contention::{TRIES, pause};
 use super::error::Refused;
-use super::{Cause, CommandError, Commands, TRIES};
+use super::{Cause, CommandError, Commands};
 
 impl Commands {
     /// Records a hold of a patient, active or deleted, in place of an earlier hold. If the patient already
@@ -38,11 +39,12 @@ impl Commands {
         if self.keyring().is_none() {
             return Err(CommandError::LogInClear);
         }
-        for _ in 0..TRIES {
+        let _lock = self.patients.lock(id).await?;
+        for conflicts in 0..TRIES {
             match self.execute(id, command.clone(), cause, None, false).await {
                 Ok(_) => return Ok(()),
                 // Another command was appended first. Decide again, based on the new state.
-                Err(Refused::Conflict) => {}
+                Err(Refused::Conflict) => pause(conflicts).await,
                 Err(refused) => return Err(refused.into()),
             }
         }

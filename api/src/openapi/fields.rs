@@ -69,9 +69,10 @@ fn idempotency_key_header(text: &str) -> Parameter {
 pub(crate) fn if_match() -> Parameter {
     request_header(
         "If-Match",
-        string().pattern(Some("^(\\*|\"[0-9]{1,19}\")$")),
+        string().pattern(Some("^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$")),
         json!("\"1\""),
-        "The patient's ETag, which must be unchanged, or `*` for any ETag.",
+        "The patient's ETag, or a list of ETags: the patient's current ETag must be one of them. A weak ETag never matches. `*` \
+         matches any ETag.",
     )
 }
 

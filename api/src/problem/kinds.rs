@@ -240,8 +240,8 @@ kinds! {
         "Patient has changed",
         "The patient has changed. Read it again before you retry.",
     ),
-        "The If-Match header names a state that the patient is no longer in; the detail gives the current state. The request had \
-         no effect. Read the patient again, check that your change is still right, and send the new ETag.";
+        "The If-Match header does not contain the patient's current ETag; the detail gives the current state. A weak ETag never \
+         matches. The request had no effect. Read the patient again, check that your change is still right, and send the new ETag.";
     PROJECTION_NOT_FOUND = Kind::new(
         StatusCode::NOT_FOUND,
         "projection-not-found",
@@ -422,10 +422,11 @@ kinds! {
         StatusCode::SERVICE_UNAVAILABLE,
         "contended",
         "Conflicting commands",
-        "Several attempts conflicted with other commands for this patient. The request had no effect. Try again.",
+        "Too many commands for this patient are in progress. The request had no effect. Try again.",
     ),
-        "Each time the command was about to be recorded, another command for the same patient was recorded first. The request had \
-         no effect. Read the patient again, and retry if the command is still right.";
+        "The commands for one patient are executed one after another. Earlier commands took too long, or other processes repeatedly \
+         recorded a command for the same patient first. The request had no effect. Read the patient again, and retry if the command \
+         is still right.";
     UNAVAILABLE = Kind::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "unavailable",

@@ -107,9 +107,9 @@ pub(super) async fn amend(
     body: MergePatch,
 ) -> Result<Response, ApiError> {
     let expected = if_match(&headers)?;
-    let key = match (idempotency_key(&headers)?, expected) {
-        (Some(key), Some(sequence)) => Some((key, sequence)),
-        (Some(_), None) => return Err(key_without_sequence()),
+    let key = match (idempotency_key(&headers)?, expected.as_deref()) {
+        (Some(key), Some([sequence])) => Some((key, *sequence)),
+        (Some(_), _) => return Err(key_without_sequence()),
         (None, _) => None,
     };
     let amendment = parse(body, &api.options.document_url_schemes)?;
@@ -130,12 +130,12 @@ pub(super) async fn amend(
     Ok((headers, Json(PatientBody::new(shown, &amended.details))).into_response())
 }
 
-/// Returns the error of a request with a key but without a sequence. Without the sequence, a late copy of the
+/// Returns the error of a request with a key but without exactly one sequence. Without the sequence, a late copy of the
 /// request could undo a later change.
 fn key_without_sequence() -> ApiError {
     let problem = FieldProblem::new(
         header::IF_MATCH.as_str(),
-        "is required with Idempotency-Key, and must be an ETag",
+        "is required with Idempotency-Key, and must contain exactly one strong ETag returned by GET",
     );
     RequestError::Invalid(vec![problem]).into()
 }

@@ -158,6 +158,18 @@ async fn if_match_is_honoured() {
     assert_eq!(stale.header("etag"), "\"2\"");
     let any = amend_with(&rig, &id, &[("if-match", "*")], &json!({"name": "Joan"})).await;
     assert_eq!((any.status, any.header("etag")), (StatusCode::OK, "\"3\""));
+    let listed = amend_with(&rig, &id, &[("if-match", "\"1\", \"3\"")], &jon).await;
+    assert_eq!((listed.status, listed.header("etag")), (StatusCode::OK, "\"4\""));
+    for tag in ["W/\"4\"", "\"1\", \"3\"", "\"other\""] {
+        let stale = amend_with(&rig, &id, &[("if-match", tag)], &json!({"name": "Joan"})).await;
+        is_problem(&stale, StatusCode::PRECONDITION_FAILED, "precondition-failed");
+        let delete = Request::delete(format!("/patients/{id}")).header("if-match", tag);
+        let stale = rig.send(delete.body(Body::empty()).unwrap()).await;
+        is_problem(&stale, StatusCode::PRECONDITION_FAILED, "precondition-failed");
+    }
+    let delete = Request::delete(format!("/patients/{id}")).header("if-match", "\"9\", \"4\"");
+    let deleted = rig.send(delete.body(Body::empty()).unwrap()).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
@@ -227,6 +239,29 @@ async fn simultaneous_amendments_are_each_decided_on_the_newest_state() {
 }
 
 #[tokio::test]
+async fn many_simultaneous_amendments_of_one_patient_all_succeed() {
+    Rig::on_each(async |rig| {
+        let id = rig.register("john@example.com").await.id().to_owned();
+        let names: Vec<_> = (0..32)
+            .map(|number| json!({"name": format!("Jon {number}")}))
+            .collect();
+        let amended = at_once(names.iter().map(|name| amend(&rig, &id, name))).await;
+        // Amendments in another process conflict, and are decided again.
+        let other = rig.another_api();
+        let in_two = names
+            .iter()
+            .take(8)
+            .flat_map(|name| [(&rig, name), (&other, name)]);
+        let in_two = at_once(in_two.map(|(rig, name)| amend(rig, &id, name))).await;
+        for answer in amended.iter().chain(&in_two) {
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        }
+        assert!(rig.head().await > 33, "every name differs from the name before");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_late_copy_gets_the_first_answer_and_undoes_nothing() {
     Rig::on_each(async |rig| {
         let id = rig.register("john@example.com").await.id().to_owned();
@@ -251,6 +286,7 @@ async fn a_late_copy_gets_the_first_answer_and_undoes_nothing() {
         for headers in [
             &[("idempotency-key", "k2")][..],
             &[("idempotency-key", "k2"), ("if-match", "*")],
+            &[("idempotency-key", "k2"), ("if-match", "\"1\", \"3\"")],
         ] {
             let refused = amend_with(&rig, &id, headers, &jon).await;
             is_problem(&refused, StatusCode::UNPROCESSABLE_ENTITY, "invalid-request");

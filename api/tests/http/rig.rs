@@ -258,6 +258,13 @@ impl Rig {
         }
     }
 
+    /// Creates another API on the same database, with an append queue and locks of its own.
+    pub(crate) fn another_api(&self) -> Self {
+        let database = self.log.database().clone();
+        let options = every_host().into();
+        Self::on(database, Access::open(), options, None, SystemClock::shared())
+    }
+
     /// Returns the last position of the log.
     pub(crate) async fn head(&self) -> u64 {
         self.log.head().await.unwrap().position.get()

@@ -71,8 +71,9 @@ impl Recipients {
     }
 
     /// Whether the delivery must be cancelled: because its patient was erased, because its patient was
-    /// deleted and its template ends with the patient, or because its event asks for no email. Deliveries for
-    /// events that ask for no email can come from an earlier version of the program.
+    /// deleted and its template ends with the patient, because its event asks for no email, or because it
+    /// would go to a previous address that is still the patient's address. Deliveries for events that ask for
+    /// no email can come from an earlier version of the program.
     pub(super) fn is_cancelled(&self, delivery: &Delivery) -> bool {
         let is_unconfirmed =
             |event: &RecordedEvent| PatientEvent::is_unconfirmed(&event.event_type, &event.payload);
@@ -81,10 +82,30 @@ impl Recipients {
         {
             return true;
         }
+        if delivery.template == Template::PatientEmailChanged && self.keeps_the_address(delivery) {
+            return true;
+        }
         let ends_with_the_patient = delivery.template.ends_with_the_patient();
         self.newest
             .get(&delivery.aggregate_id)
             .is_some_and(|patient| patient.is_erased() || (patient.is_deleted() && ends_with_the_patient))
+    }
+
+    /// Whether the event of the delivery changed only the case of letters in the email address. The comparison
+    /// is limited to ASCII letters: it must never hide a change to another mailbox from the patient.
+    fn keeps_the_address(&self, delivery: &Delivery) -> bool {
+        let Some((event, before)) = self.events.get(&delivery.position) else {
+            return false;
+        };
+        let Ok(Some(PatientEvent::PatientAmended {
+            email: Some(email), ..
+        })) = event.content(PatientEvent::from_stored)
+        else {
+            return false;
+        };
+        before
+            .recipient()
+            .is_ok_and(|before| before.email.eq_ignore_ascii_case(&email))
     }
 
     /// Returns the recipient of the delivery.

@@ -40,7 +40,9 @@ const RANGES: usize = 2;
 /// Limits of the work for a page of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchBounds {
-    /// Maximum number of entries of a range whose ids are sorted.
+    /// Maximum number of entries of a range whose ids are sorted. For words with more entries, all patients
+    /// are candidates, so a small number causes empty pages. A search counts the entries of two ranges twice,
+    /// and then sorts one range, so it reads up to five times this number of index entries.
     pub entries: usize,
     /// Maximum number of candidates for a page of a query with several words. If all patients are candidates,
     /// a page with a larger limit takes one candidate more than its limit.
@@ -52,7 +54,7 @@ pub struct SearchBounds {
 impl Default for SearchBounds {
     fn default() -> Self {
         Self {
-            entries: 32,
+            entries: 512,
             candidates: 24,
             matches: 40,
         }

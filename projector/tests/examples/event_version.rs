@@ -5,7 +5,11 @@
 //! get the current shape.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
+use domain::PatientEvent;
+use eventstore::{Position, RecordedEvent};
 use serde_json::json;
+
+use crate::Example;
 
 /// Adds an unknown country, because earlier versions of `PatientRegistered` did not contain the country.
 struct PhoneGotCountry;
@@ -25,31 +29,49 @@ impl EventUpcaster for PhoneGotCountry {
     }
 }
 
-#[test]
-fn an_event_of_the_old_version_is_read_in_the_present_shape_through_all_upcasters() {
-    // An event of the first version, which needs two upcasters.
-    let payload = json!({
-        "type": "PatientRegistered", "name": "María", "email": "m@example.com", "phone": "123-4567",
-        "document": "https://example.com/m.jpg",
-    });
+/// Applies upcasters like `PatientEvent::from_stored` and cqrs-es.
+fn upcast(event: RecordedEvent, upcasters: &[Box<dyn EventUpcaster>]) -> SerializedEvent {
     let stored = SerializedEvent::new(
-        "id".into(),
+        event.aggregate_id,
         1,
-        "patient".into(),
-        "PatientRegistered".into(),
-        "0.9".into(),
-        payload,
-        json!({}),
+        event.aggregate_type,
+        event.event_type,
+        event.event_version,
+        event.payload,
+        event.metadata,
     );
-    let mut upcasters = domain::upcasters();
-    upcasters.push(Box::new(PhoneGotCountry));
-    let read = upcasters.iter().fold(stored, |event, upcaster| {
+    upcasters.iter().fold(stored, |event, upcaster| {
         if upcaster.can_upcast(&event.event_type, &event.event_version) {
             upcaster.upcast(event)
         } else {
             event
         }
+    })
+}
+
+#[tokio::test]
+async fn a_stored_event_of_the_old_version_is_read_in_the_present_shape_through_all_upcasters() {
+    let example = Example::new().await;
+    // An event of the first version, which needs two upcasters.
+    let payload = json!({
+        "type": "PatientRegistered", "name": "María", "email": "m@example.com", "phone": "123-4567",
+        "document": "https://example.com/m.jpg",
     });
+    let first = ("PatientRegistered", "0.9");
+    example.append_version("id", 1, first, payload.clone()).await;
+    let mut events = example.log.feed(Position::BEGINNING, 10).await.unwrap();
+    let event = events.pop().unwrap();
+    assert_eq!((&*event.event_version, &event.payload), ("0.9", &payload));
+    // The program reads the stored event in the shape of today.
+    let read = event.content(PatientEvent::from_stored).unwrap();
+    let Some(PatientEvent::PatientRegistered { document_url, .. }) = read else {
+        panic!("the event is a registration");
+    };
+    assert_eq!(document_url, "https://example.com/m.jpg");
+    // With the new upcaster, the same event gets the shape of version 1.2.
+    let mut upcasters = domain::upcasters();
+    upcasters.push(Box::new(PhoneGotCountry));
+    let read = upcast(event, &upcasters);
     assert_eq!(read.event_version, "1.2");
     assert_eq!(read.payload["document_url"], "https://example.com/m.jpg");
     assert_eq!(read.payload["phone_country"], json!(null));

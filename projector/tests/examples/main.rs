@@ -43,12 +43,24 @@ impl Example {
     }
 
     async fn append(&self, id: &str, sequence: u64, event_type: &str, payload: Value) -> Position {
+        self.append_version(id, sequence, (event_type, "1.0"), payload)
+            .await
+    }
+
+    /// Appends an event of a type and version.
+    async fn append_version(
+        &self,
+        id: &str,
+        sequence: u64,
+        (event_type, event_version): (&str, &str),
+        payload: Value,
+    ) -> Position {
         let event = NewEvent {
             aggregate_type: "patient".into(),
             aggregate_id: id.into(),
             sequence,
             event_type: event_type.into(),
-            event_version: "1.0".into(),
+            event_version: event_version.into(),
             payload,
             metadata: json!({}),
         };

@@ -277,7 +277,7 @@ pub(super) fn cases() -> Vec<Case> {
             "DELETE /patients/00000000-0000-7000-8000-000000000000\nif-match: x",
             422,
             "invalid-request",
-            "must be an ETag",
+            "must be a list of ETags",
         ),
     ];
     for head in ["POST /register", "POST /register\ncontent-type: text/plain"] {

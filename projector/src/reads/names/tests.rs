@@ -108,15 +108,18 @@ async fn matches(
     search.matches(connection, limit).await.unwrap().unwrap()
 }
 
-/// Reads all pages, and checks that ids increase and that each page is within its limit.
+/// Reads all pages, and checks that ids increase and that each page is within its limit. Returns the ids and
+/// the number of pages.
 async fn all_pages(
     connection: &mut Connection,
     query: &NameQuery,
     limit: usize,
     bounds: SearchBounds,
-) -> Vec<String> {
+) -> (Vec<String>, usize) {
     let (mut ids, mut after) = (Vec::<String>::new(), String::new());
+    let mut pages = 0;
     loop {
+        pages += 1;
         let page = matches(connection, query, &after, limit, bounds).await;
         assert!(page.patients.len() <= limit);
         for patient in page.patients {
@@ -124,7 +127,9 @@ async fn all_pages(
             assert!(patient.id > after);
             ids.push(patient.id);
         }
-        let Some(through) = page.through else { return ids };
+        let Some(through) = page.through else {
+            return (ids, pages);
+        };
         assert!(through > after, "a page must go on");
         assert!(ids.last().is_none_or(|last| *last <= through));
         after = through;
@@ -199,7 +204,7 @@ async fn the_pages_of_every_strategy_together_are_all_matches_in_order() {
                 },
             ] {
                 for limit in [2, 1000] {
-                    let found = all_pages(&mut connection, &query, limit, bounds).await;
+                    let (found, _) = all_pages(&mut connection, &query, limit, bounds).await;
                     assert_eq!(
                         found,
                         expected,
@@ -208,6 +213,29 @@ async fn the_pages_of_every_strategy_together_are_all_matches_in_order() {
                     );
                 }
             }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_for_a_moderately_rare_word_has_few_pages() {
+    // Of 1,200 patients, 40 have a word that begins with "gar", and 600 have the word "jose".
+    let names: Vec<String> = (0..1200)
+        .map(|number| match number % 30 {
+            7 => format!("Ana Garcia{number}"),
+            8 => format!("Josefa{number} Ruiz"),
+            _ if number % 2 == 0 => format!("Jose A{number}"),
+            _ => format!("Maria A{number}"),
+        })
+        .collect();
+    on_each(&names, async |database| {
+        let mut connection = database.reader().await.unwrap();
+        for (query, matches, most) in [("gar", 40, 5), ("ana gar", 40, 5), ("jose", 600, 61)] {
+            let query = NameQuery::parse(query).unwrap();
+            let (ids, pages) = all_pages(&mut connection, &query, 10, SearchBounds::default()).await;
+            assert_eq!(ids.len(), matches);
+            assert!(pages <= most, "{pages} pages");
         }
     })
     .await;
