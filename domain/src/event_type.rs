@@ -53,8 +53,8 @@ impl EventType {
         Self::ALL.iter().copied().find(|known| known.name() == name)
     }
 
-    /// Whether events of this type contain personal data, in [`PERSONAL_FIELDS`](crate::PERSONAL_FIELDS). In a
-    /// sealed log, the personal data of other events would be stored unencrypted.
+    /// Whether events of this type contain personal data, in [`PERSONAL_FIELDS`](crate::PERSONAL_FIELDS). In
+    /// a sealed log, the personal data of other events would be stored unencrypted.
     #[must_use]
     pub const fn is_personal(self) -> bool {
         match self {

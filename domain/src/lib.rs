@@ -36,7 +36,8 @@
 //!
 //! 1. In `event.rs`, add a variant with named fields, and in `event_type.rs`, add its type to the list. The
 //!    compiler then reports each `match` that lacks them. If the event has personal data, it must be in
-//!    `EventType::is_personal`, and its fields in `PERSONAL_FIELDS`: otherwise, the data is stored unencrypted.
+//!    `EventType::is_personal`, and its fields in `PERSONAL_FIELDS`: otherwise, the data is stored
+//!    unencrypted.
 //! 2. Add its effect in `evolve.rs`. An event is a fact, so [`evolve()`] only changes the details and never
 //!    rejects the event.
 //! 3. Add the command that causes the event in `command.rs`, its rule in `Patient::decide`, and a variant in

@@ -121,8 +121,8 @@ impl Patient {
         }
     }
 
-    /// Returns the details of the patient, who must be active and at one of the expected sequences, if any are
-    /// given.
+    /// Returns the details of the patient, who must be active and at one of the expected sequences, if any
+    /// are given.
     fn active(&self, expected_sequences: Option<&[u64]>) -> Result<&PatientDetails, PatientError> {
         match (&self.state, expected_sequences) {
             (PatientState::Unregistered, _) => Err(PatientError::NotFound),

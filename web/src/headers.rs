@@ -80,8 +80,8 @@ pub fn none_match(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 /// Returns the versions in `If-Match`, by strong comparison (RFC 9110, section 13.1.1): entity tags that are
-/// weak or that [`etag`] does not return match no version. `None` if the header was not sent, or is `*`, which
-/// matches any version.
+/// weak or that [`etag`] does not return match no version. `None` if the header was not sent, or is `*`,
+/// which matches any version.
 ///
 /// # Errors
 ///

@@ -130,8 +130,8 @@ pub(super) async fn amend(
     Ok((headers, Json(PatientBody::new(shown, &amended.details))).into_response())
 }
 
-/// Returns the error of a request with a key but without exactly one sequence. Without the sequence, a late copy of the
-/// request could undo a later change.
+/// Returns the error of a request with a key but without exactly one sequence. Without the sequence, a late
+/// copy of the request could undo a later change.
 fn key_without_sequence() -> ApiError {
     let problem = FieldProblem::new(
         header::IF_MATCH.as_str(),

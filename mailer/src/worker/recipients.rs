@@ -91,8 +91,9 @@ impl Recipients {
             .is_some_and(|patient| patient.is_erased() || (patient.is_deleted() && ends_with_the_patient))
     }
 
-    /// Whether the event of the delivery changed only the case of letters in the email address. The comparison
-    /// is limited to ASCII letters: it must never hide a change to another mailbox from the patient.
+    /// Whether the event of the delivery changed only the case of letters in the email address. The
+    /// comparison is limited to ASCII letters: it must never hide a change to another mailbox from the
+    /// patient.
     fn keeps_the_address(&self, delivery: &Delivery) -> bool {
         let Some((event, before)) = self.events.get(&delivery.position) else {
             return false;
