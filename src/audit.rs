@@ -133,7 +133,7 @@ pub(crate) enum AuditCommand {
         /// Last position of the log to prove against; default: the current head
         #[arg(long, value_name = "POSITION")]
         to: Option<u64>,
-        /// `json`, or `tlog-proof` to prove an event against the newest signed checkpoint
+        /// `json`, or `tlog-proof` (C2SP) to prove an event against the newest signed checkpoint
         #[arg(long, value_enum, default_value_t = ProofFormat::Json)]
         format: ProofFormat,
         /// Output file; - for standard output
@@ -196,10 +196,9 @@ pub(crate) enum AuditCommand {
 
 /// Format of a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+// Without texts of their own, the values fit on one line of the help.
 pub(crate) enum ProofFormat {
-    /// The format of this program
     Json,
-    /// The format of C2SP
     TlogProof,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct EraseArguments {
     /// Write a certificate of the erasure of this patient: a file that `patients audit check` checks
     #[arg(long, value_name = "ID", conflicts_with_all = ["id", "reason", "replay", "json"])]
     certificate: Option<Uuid>,
-    /// `json`, or `tlog-proof` to prove the erasure in the newest signed checkpoint
+    /// `json`, or `tlog-proof` (C2SP) to prove the erasure in the newest signed checkpoint
     #[arg(long, value_enum, requires = "certificate")]
     format: Option<ProofFormat>,
     /// Output file of the certificate; - for standard output
