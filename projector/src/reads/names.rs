@@ -54,7 +54,7 @@ pub struct SearchBounds {
 impl Default for SearchBounds {
     fn default() -> Self {
         Self {
-            entries: 512,
+            entries: 128,
             candidates: 24,
             matches: 40,
         }
