@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use testkit::{Program, free_port, wait_until};
 
-use crate::rig::patients;
+use crate::client::Client;
+use crate::embedded::serve;
+use crate::rig::{SOON, patients};
 
 /// Returns a command that imports into the database in `folder`.
 fn import_in(folder: &Path, arguments: &[&str]) -> Command {
@@ -39,6 +42,15 @@ fn in_venv(program: &str) -> Option<PathBuf> {
     let program = Path::new(&venv).join("bin").join(program);
     assert!(program.exists(), "{} does not exist", program.display());
     Some(program)
+}
+
+/// Starts a service in a folder, and waits until it is ready.
+async fn service_in(folder: &Path) -> (Program, Client) {
+    let port = free_port();
+    let service = serve(folder, port);
+    let client = Client::new(port);
+    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    (service, client)
 }
 
 /// Creates the database in `folder`.

@@ -15,7 +15,7 @@ use crate::client::{Client, id_of};
 use crate::published::{publishing, text};
 use crate::rig::{SOON, sqlite};
 use crate::settings::ended;
-use crate::signer::end_leases;
+use crate::signer::{end_leases, kill_after_signing};
 use crate::tlog_proof::checked;
 use crate::witness::Witness;
 
@@ -68,38 +68,12 @@ async fn kill_often(folder: &Path, witnesses: &str, id: &str) -> BTreeMap<u64, S
             Some(size) => *size,
             None => newest(&client).await.unwrap().checkpoint().size(),
         };
-        let (signed, is_signed) = tokio::sync::oneshot::channel();
-        // The kill comes after this process has signed, at another moment of the interval each time.
-        let kill = async {
-            is_signed.await.unwrap();
-            tokio::time::sleep(Duration::from_millis(37 * round)).await;
-            program.kill9().await;
-        };
-        let work = async {
-            let mut signed = Some(signed);
-            while client.get(&format!("/patients/{id}")).await.is_ok() {
-                if let Some(note) = newest(&client).await {
-                    let (size, root) = (note.checkpoint().size(), note.checkpoint().root().to_string());
-                    let earlier = seen.insert(size, root.clone());
-                    assert!(
-                        earlier.is_none_or(|earlier| earlier == root),
-                        "two roots of {size}"
-                    );
-                    if size > before
-                        && let Some(signed) = signed.take()
-                    {
-                        signed.send(()).unwrap();
-                    }
-                }
-            }
-            assert!(
-                signed.is_none(),
-                "round {round}: the process ended before it signed"
-            );
-        };
-        tokio::time::timeout(SOON, futures::future::join(kill, work))
-            .await
-            .unwrap();
+        let pause = Duration::from_millis(37 * round);
+        kill_after_signing(&program, pause, before, &mut seen, async || {
+            client.get(&format!("/patients/{id}")).await.ok()?;
+            Some(newest(&client).await)
+        })
+        .await;
     }
     end_leases(folder);
     seen

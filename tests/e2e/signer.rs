@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use tempfile::TempDir;
-use testkit::{free_port, wait_until};
+use testkit::{Program, free_port, wait_until};
 use transparency::checkpoint::SignedCheckpoint;
 use transparency::note::VerifierKey;
 use transparency::tree::{Plan, verify_consistency};
@@ -21,6 +21,45 @@ pub(crate) fn end_leases(folder: &Path) {
     sqlite(&folder.join("data/patients.db"), "DELETE FROM leases;");
 }
 
+/// Kills a service after it has signed a checkpoint larger than `before`, `pause` later, so that each round of
+/// a test kills it at another moment. Until then, repeats `step`, which lets the log grow and returns the newest
+/// checkpoint, if there is one, or `None` if the service is gone. Adds the roots to `seen`.
+pub(crate) async fn kill_after_signing(
+    program: &Program,
+    pause: Duration,
+    before: u64,
+    seen: &mut BTreeMap<u64, String>,
+    mut step: impl AsyncFnMut() -> Option<Option<SignedCheckpoint>>,
+) {
+    let (signed, is_signed) = tokio::sync::oneshot::channel();
+    let kill = async {
+        is_signed.await.unwrap();
+        tokio::time::sleep(pause).await;
+        program.kill9().await;
+    };
+    let work = async {
+        let mut signed = Some(signed);
+        while let Some(newest) = step().await {
+            let Some(note) = newest else { continue };
+            let (size, root) = (note.checkpoint().size(), note.checkpoint().root().to_string());
+            let earlier = seen.insert(size, root.clone());
+            assert!(
+                earlier.is_none_or(|earlier| earlier == root),
+                "two roots of {size}"
+            );
+            if size > before
+                && let Some(signed) = signed.take()
+            {
+                signed.send(()).unwrap();
+            }
+        }
+        assert!(signed.is_none(), "the process ended before it signed");
+    };
+    tokio::time::timeout(SOON, futures::future::join(kill, work))
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_size() {
     let folder = TempDir::new().unwrap();
@@ -30,45 +69,20 @@ async fn a_service_that_is_killed_at_any_moment_never_signs_two_roots_of_one_siz
     for round in 0..6 {
         let (program, client) = serve(folder.path()).await;
         let before = seen.keys().last().copied().unwrap_or(0);
-        let (signed, is_signed) = tokio::sync::oneshot::channel();
-        // The kill comes after this process has signed, at another moment of the interval each time.
-        let kill = async {
-            is_signed.await.unwrap();
-            tokio::time::sleep(Duration::from_millis(17 * round)).await;
-            program.kill9().await;
-        };
-        let work = async {
-            let mut signed = Some(signed);
-            while client
+        let pause = Duration::from_millis(17 * round);
+        kill_after_signing(&program, pause, before, &mut seen, async || {
+            client
                 .register(&format!("p{registered}@example.com"))
                 .await
-                .is_ok()
-            {
-                registered += 1;
-                let Ok(answer) = client.get("/log/checkpoint").await else {
-                    break;
-                };
-                if let Ok(note) = answer.error_for_status() {
-                    let Ok(note) = note.text().await else { break };
-                    let note = SignedCheckpoint::parse(note.as_bytes()).unwrap();
-                    let (size, root) = (note.checkpoint().size(), note.checkpoint().root().to_string());
-                    let earlier = seen.insert(size, root.clone());
-                    assert!(earlier.is_none_or(|earlier| earlier == root));
-                    if size > before
-                        && let Some(signed) = signed.take()
-                    {
-                        signed.send(()).unwrap();
-                    }
-                }
-            }
-            assert!(
-                signed.is_none(),
-                "round {round}: the process ended before it signed"
-            );
-        };
-        tokio::time::timeout(SOON, futures::future::join(kill, work))
-            .await
-            .unwrap();
+                .ok()?;
+            registered += 1;
+            let Ok(answer) = client.get("/log/checkpoint").await.ok()?.error_for_status() else {
+                return Some(None);
+            };
+            let note = answer.bytes().await.ok()?;
+            Some(Some(SignedCheckpoint::parse(&note).unwrap()))
+        })
+        .await;
         end_leases(folder.path());
     }
     let (_program, client) = serve(folder.path()).await;

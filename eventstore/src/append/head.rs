@@ -183,9 +183,9 @@ impl HeadCheck {
         Some(LastSeen { head, rules })
     }
 
-    /// Checks that the log still has the events that were acknowledged. A replica that was made
-    /// the primary, or a restored backup, may lack them. Events that were appended there instead would look
-    /// like a sound log.
+    /// Checks that the log still has the events that were acknowledged. A replica that was made the primary,
+    /// or a restored backup, may lack them. Events that were appended there instead would look like a sound
+    /// log.
     async fn check_acknowledged(&mut self, head: &Head, transaction: &mut Transaction<'_>) -> Result<()> {
         let Some((position, hash)) = self.acknowledged else {
             self.is_new_connection = false;

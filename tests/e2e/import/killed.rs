@@ -7,11 +7,11 @@ use std::process::Command;
 use serde_json::json;
 use sqlx::{Connection, Executor, MySqlConnection};
 use tempfile::TempDir;
-use testkit::{Program, free_port, mysql_servers, wait_until};
+use testkit::{Program, mysql_servers, wait_until};
 
-use super::{import_in, imported, report, stderr};
+use super::{import_in, imported, report, service_in, stderr};
 use crate::client::Client;
-use crate::embedded::{mails, serve};
+use crate::embedded::mails;
 use crate::rig::{Production, SOON};
 
 /// Number of rows, of which one in a hundred is not valid.
@@ -76,10 +76,7 @@ async fn has_old_ids(client: &Client) {
 async fn a_killed_import_of_a_file_registers_every_good_row_once_and_sends_no_mail() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
-    let port = free_port();
-    let _service = serve(folder, port);
-    let client = Client::new(port);
-    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let (_service, client) = service_in(folder).await;
     let mut csv = "id,name,email,phone,document_url\n".to_owned();
     for (id, name, email) in rows() {
         writeln!(

@@ -5,11 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use testkit::{free_port, wait_until};
+use testkit::wait_until;
 
-use super::{import_in, imported, stderr};
-use crate::client::Client;
-use crate::embedded::{mails, serve};
+use super::{import_in, imported, service_in, stderr};
+use crate::embedded::mails;
 use crate::rig::{SOON, patients};
 
 const HEADER: &str = "id,name,email,phone,document_url\n";
@@ -22,10 +21,7 @@ fn row(id: &str, email: &str) -> String {
 async fn an_import_causes_emails_only_if_they_are_requested() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
-    let port = free_port();
-    let _service = serve(folder, port);
-    let client = Client::new(port);
-    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let (_service, _) = service_in(folder).await;
     let import = |file: &str, rows: &[String], options: &[&str]| {
         std::fs::write(folder.join(file), HEADER.to_owned() + &rows.concat()).unwrap();
         let (code, _, log) = imported(import_in(folder, &[&[file], options].concat()));

@@ -5,12 +5,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{free_port, wait_until};
 
-use super::{import_in, imported, in_venv, migrate_in, registered_in, report};
-use crate::client::{Client, id_of};
-use crate::embedded::serve;
-use crate::rig::{SOON, patients};
+use super::{import_in, imported, in_venv, migrate_in, registered_in, report, service_in};
+use crate::client::id_of;
+use crate::rig::patients;
 
 /// Checks resources with the types that others wrote.
 const CHECK: &str = "\
@@ -72,10 +70,7 @@ with open(sys.argv[1], 'w') as file:
 async fn an_export_has_every_active_patient_and_its_import_gives_the_same_values() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
-    let port = free_port();
-    let service = serve(folder, port);
-    let client = Client::new(port);
-    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let (service, client) = service_in(folder).await;
     let values = [
         (
             "Ana \"Nita\" Pérez \\ Ñandú",
@@ -120,10 +115,7 @@ async fn an_export_has_every_active_patient_and_its_import_gives_the_same_values
     let (code, counts, log) = imported(import_in(other.path(), &[file]));
     assert_eq!((code, &counts["imported"]), (Some(0), &json!(3)), "{log}");
     drop(service);
-    let port = free_port();
-    let _service = serve(other.path(), port);
-    let client = Client::new(port);
-    wait_until(SOON, "it is ready", async || client.ready().await).await;
+    let (_service, client) = service_in(other.path()).await;
     for line in &lines {
         let found = client
             .get(&format!("/patients?old_id={}", id_of(line)))

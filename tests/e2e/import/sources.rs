@@ -1,6 +1,6 @@
 //! Imports from files and tables that are damaged, ambiguous or slow.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -37,15 +37,21 @@ fn reasons(folder: &Path) -> Vec<(u64, String)> {
         .collect()
 }
 
-#[tokio::test]
-async fn rows_that_were_read_are_imported_while_the_source_stalls() {
-    let folder = TempDir::new().unwrap();
-    let folder = folder.path();
+/// Starts an import whose source the test writes.
+fn import_from_pipe(folder: &Path) -> (Program, File) {
     migrate_in(folder);
     let pipe = folder.join("p.csv");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let import = Program::start(&import_in(folder, &["p.csv"]));
-    let mut source = OpenOptions::new().write(true).open(&pipe).unwrap();
+    let source = OpenOptions::new().write(true).open(&pipe).unwrap();
+    (import, source)
+}
+
+#[tokio::test]
+async fn rows_that_were_read_are_imported_while_the_source_stalls() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let (import, mut source) = import_from_pipe(folder);
     // One batch.
     let rows: String = (1..=256).map(row).collect();
     source.write_all(format!("{HEADER}{rows}").as_bytes()).unwrap();
@@ -59,12 +65,7 @@ async fn rows_that_were_read_are_imported_while_the_source_stalls() {
 #[tokio::test]
 async fn the_progress_of_an_import_is_shown() {
     let folder = TempDir::new().unwrap();
-    let folder = folder.path();
-    migrate_in(folder);
-    let pipe = folder.join("p.csv");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let import = Program::start(&import_in(folder, &["p.csv"]));
-    let mut source = OpenOptions::new().write(true).open(&pipe).unwrap();
+    let (import, mut source) = import_from_pipe(folder.path());
     source.write_all(HEADER.as_bytes()).unwrap();
     // Progress is shown from time to time, after a batch. These rows are only counted.
     let batch = "x\n".repeat(256);
