@@ -21,9 +21,9 @@ pub(crate) fn end_leases(folder: &Path) {
     sqlite(&folder.join("data/patients.db"), "DELETE FROM leases;");
 }
 
-/// Kills a service after it has signed a checkpoint larger than `before`, `pause` later, so that each round of
-/// a test kills it at another moment. Until then, repeats `step`, which lets the log grow and returns the newest
-/// checkpoint, if there is one, or `None` if the service is gone. Adds the roots to `seen`.
+/// Kills a service after it has signed a checkpoint larger than `before`, `pause` later, so that each round
+/// of a test kills it at another moment. Until then, repeats `step`, which lets the log grow and returns the
+/// newest checkpoint, if there is one, or `None` if the service is gone. Adds the roots to `seen`.
 pub(crate) async fn kill_after_signing(
     program: &Program,
     pause: Duration,
